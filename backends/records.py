@@ -1,0 +1,559 @@
+"""The typed records that every floor speaks: configuration, observations, generations, events, outcomes.
+
+No I/O and no policy. Everything from outside (TOML, agent, WHOIS, HTTP) becomes one of these or is refused.
+All are frozen; times are aware datetimes in UTC, durations seconds, sizes bytes, absent is None.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from enum import StrEnum
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+# ---------------------------------------------------------------- bounded words
+
+SiteName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+"""Names a file in `sites.d` and a folder on the server: no separator, no leading dot."""
+Duration = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,3}(h|d|w|mo)$")]
+"""`12h`, `7d`, `1w`, `1mo`."""
+RemoteWord = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_./=-]{1,200}$")]
+"""What may stand in a remote command without quoting, whatever the login shell."""
+RemotePath = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,1000}$")]
+"""Travels as JSON, never on a command line."""
+Host = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]{1,253}$")]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+HttpUrl = Annotated[str, Meta(pattern=r"^https?://[^\s/?#@\x00-\x1f]{1,253}(/[^\s\x00-\x1f]*)?$", max_length=2000)]
+Text = Annotated[str, Meta(max_length=2000)]
+GENERATION_ID = re.compile(r"^\d{8}T\d{6}Z$")
+OPERATION_ID = re.compile(r"^\d{8}T\d{6}Z-[a-z]{2,12}-[0-9a-f]{6}$")
+
+
+class ModoseruError(Exception):
+    """A failure told to a person in one line.
+
+    `code` is a constant word for programs, `message` what is wrong and where, `hint` what to do about it.
+    `exit_code` is that of DESIGN 7: 1 failed and nothing changed, 2 usage or configuration, 3 needs a hand.
+    """
+
+    exit_code = 1
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.code, self.message, self.hint = code, message, hint
+
+
+# ---------------------------------------------------------------- configuration (DESIGN 6)
+
+
+class _Table(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A TOML table: a key that is not declared is an error, not silence."""
+
+
+class FleetInfo(_Table, frozen=True, kw_only=True):
+    name: Text = "Fleet"
+    timezone: Text = "UTC"
+    language: Annotated[str, Meta(pattern="^(ja|en)$")] | None = None
+    read_only: bool = False
+
+
+class Policy(_Table, frozen=True, kw_only=True):
+    """The promise of the service. A site's own [policy] overrides the fleet's key by key."""
+
+    server_every: Duration = "1w"
+    server_keep: Annotated[int, Meta(ge=1, le=1000)] = 8
+    server_min_age: Duration = "56d"
+    vault_every: Duration = "1mo"
+    vault_keep: Annotated[int, Meta(ge=1, le=1000)] = 12
+    drill_every: Duration = "1mo"
+    update_every: Duration = "1mo"
+    update_window: Text = "Mon-Thu 10:00-16:00"
+    freeze: tuple[Text, ...] = ()
+
+
+class VaultSettings(_Table, frozen=True, kw_only=True):
+    url: Annotated[str, Meta(pattern=r"^(s3://[a-z0-9.-]{3,63}(/[!-~]*)?|file:///[^\x00-\x1f]*)$")]
+    endpoint: HttpUrl | None = None
+    region: Text | None = None
+    profile: Text | None = None
+    prune_profile: Text | None = None
+    ca_file: Text | None = None
+    addressing: Annotated[str, Meta(pattern="^(path|virtual|auto)$")] = "auto"
+    lock: Annotated[str, Meta(pattern="^(compliance|governance|none)$")] = "compliance"
+    lock_days: Annotated[int, Meta(ge=1, le=36500)] = 400
+    recipients: tuple[Text, ...] = ()
+
+
+class DomainsSettings(_Table, frozen=True, kw_only=True):
+    rdap_bootstrap: Text | None = None
+    whois: dict[str, Text] = {}
+
+
+class NotifySettings(_Table, frozen=True, kw_only=True):
+    urls: tuple[Text, ...] = ()
+
+
+class Person(_Table, frozen=True, kw_only=True):
+    name: Text
+    phone: Text | None = None
+    deputy: Text | None = None
+
+
+class FleetFile(_Table, frozen=True, kw_only=True):
+    """`fleet.toml`: written by people, never rewritten by the program."""
+
+    fleet: FleetInfo = FleetInfo()
+    policy: Policy = Policy()
+    vault: VaultSettings | None = None
+    domains: DomainsSettings = DomainsSettings()
+    notify: NotifySettings = NotifySettings()
+    people: tuple[Person, ...] = ()
+
+
+class HostPage(_Table, frozen=True, kw_only=True):
+    """`hosts.d/<host>.toml`: what an operator needs when the host itself is down."""
+
+    panel: Text | None = None
+    status_page: Text | None = None
+    phone: Text | None = None
+    hours: Text | None = None
+    contract: Text | None = None
+    panel_backups: Text | None = None
+
+
+class ClientInfo(_Table, frozen=True, kw_only=True):
+    name: Text | None = None
+    honorific: Text = "御中"
+    contact: Text | None = None
+    contract_from: dt.date | None = None
+
+
+class SshSettings(_Table, frozen=True, kw_only=True):
+    host: Host
+    port: Port = 22
+    user: Annotated[str, Meta(pattern=r"^[^\s\x00-\x1f@:]{1,64}$")]
+    key: Text | None = None
+    """A key file; absent: the SSH agent."""
+    password_command: tuple[Text, ...] = ()
+    """An argument list run on the operator's machine; its first line of output is the password."""
+    jump: Annotated[str, Meta(pattern=r"^([^\s@:/]+@)?[A-Za-z0-9_.-]+(:[0-9]{1,5})?$")] | None = None
+    """`[user@]host[:port]`, reached with the same key; its key is pinned by `jump_host_key`."""
+    jump_host_key: Text | None = None
+    host_key: Text | None = None
+    """The pinned public key, `ssh-ed25519 AAAA…`; absent: not yet accepted, every connection is refused."""
+
+
+class ServerSettings(_Table, frozen=True, kw_only=True):
+    root: RemotePath
+    """The document root; `~/` is the account's home."""
+    php: RemoteWord = "php"
+    state: Annotated[str, Meta(pattern=r"^(~/)?[A-Za-z0-9_./-]{1,200}$")] = "~/.modoseru"
+    files_max: Annotated[int, Meta(ge=1)] | None = None
+    bytes_max: Annotated[int, Meta(ge=1)] | None = None
+    cpu: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    """Share of one processor that long work may take."""
+    attached: bool = False
+    exclude: tuple[RemotePath, ...] = ()
+    """Paths below the document root that are carried over, never backed up; `*` matches within one name."""
+
+
+class WebSettings(_Table, frozen=True, kw_only=True):
+    connect: Annotated[str, Meta(pattern=r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}$")] | None = None
+    """`host:port` to connect to in place of what DNS says."""
+    ca_file: Text | None = None
+
+
+class DomainSettings(_Table, frozen=True, kw_only=True):
+    expires: dt.date | None = None
+
+
+class Renewal(_Table, frozen=True, kw_only=True):
+    what: Text
+    due: dt.date
+    owner: Text | None = None
+    auto: bool = False
+    state: Annotated[str, Meta(pattern="^(open|ordered|paid|confirmed)$")] = "open"
+
+
+class Site(_Table, frozen=True, kw_only=True):
+    """`sites.d/<site>.toml`. `policy` is the fleet's policy with the site's own keys laid over it."""
+
+    name: SiteName
+    url: HttpUrl
+    ssh: SshSettings
+    server: ServerSettings
+    owner: Text | None = None
+    cover: Annotated[str, Meta(pattern="^(included|quote)$")] = "included"
+    tags: tuple[Text, ...] = ()
+    read_only: bool = False
+    client: ClientInfo = ClientInfo()
+    web: WebSettings = WebSettings()
+    domain: DomainSettings = DomainSettings()
+    renewals: tuple[Renewal, ...] = ()
+    policy: Policy = Policy()
+
+    @property
+    def account(self) -> tuple[str, int, str]:
+        """Host, port and user: what one SSH connection reaches. Sites of one account fall together."""
+        return self.ssh.host, self.ssh.port, self.ssh.user
+
+
+# ---------------------------------------------------------------- observations
+
+
+class State(StrEnum):
+    """How urgent an observation is. `unknown` is a state of its own: it never passes for ok."""
+
+    OK = "ok"
+    WARNING = "warning"
+    CRITICAL = "critical"
+    UNKNOWN = "unknown"
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """One look at a site's pages from outside."""
+
+    state: State
+    http_status: int | None = None
+    latency_s: float | None = None
+    checked_at: dt.datetime | None = None
+    problem: str | None = None
+    """What is wrong, in one sentence; None where nothing is."""
+    title: str | None = None
+    bytes: int | None = None
+    pages: tuple[PageLook, ...] = ()
+
+
+class PageLook(Struct, frozen=True, kw_only=True):
+    """One page as a visitor gets it."""
+
+    url: str
+    http_status: int | None = None
+    latency_s: float | None = None
+    bytes: int | None = None
+    title: str | None = None
+    problem: str | None = None
+    """`unreachable: …`, `status 500`, `fatal error on the page`, `database error on the page`, `empty page` …"""
+
+
+class Certificate(Struct, frozen=True, kw_only=True):
+    """The certificate served for the site's name (the leaf; the chain's own first expiry stands apart)."""
+
+    state: State
+    not_after: dt.datetime | None = None
+    days_left: int | None = None
+    issuer: str | None = None
+    not_before: dt.datetime | None = None
+    names: tuple[str, ...] = ()
+    chain_not_after: dt.datetime | None = None
+    problem: str | None = None
+    """`expired`, `wrong name`, `incomplete chain`, `self-signed`, `unreachable: …`; None where nothing is wrong."""
+    checked_at: dt.datetime | None = None
+
+
+class Domain(Struct, frozen=True, kw_only=True):
+    """When the registration of the site's registrable domain ends, and who says so."""
+
+    name: str
+    state: State
+    expires: dt.date | None = None
+    days_left: int | None = None
+    source: str = "unknown"
+    """`rdap`, `whois`, `manual` or `unknown`."""
+    problem: str | None = None
+    checked_at: dt.datetime | None = None
+
+
+class Update(Struct, frozen=True, kw_only=True):
+    """One pending update. `security` is None where nobody has said."""
+
+    kind: str
+    slug: str
+    from_: str | None = field(name="from", default=None)
+    to: str | None = None
+    security: bool | None = None
+    name: str | None = None
+
+
+class Versions(Struct, frozen=True, kw_only=True):
+    wordpress: str | None = None
+    php: str | None = None
+    database: str | None = None
+    php_eol: dt.date | None = None
+    database_eol: dt.date | None = None
+
+
+class BootError(Struct, frozen=True, kw_only=True):
+    message: str
+    file: str | None = None
+    line: int | None = None
+
+
+class Plugin(Struct, frozen=True, kw_only=True):
+    slug: str
+    name: str
+    version: str | None = None
+    active: bool = False
+    kind: str = "plugin"
+
+
+class Administrator(Struct, frozen=True, kw_only=True):
+    id: int
+    login: str
+    registered: str | None = None
+
+
+class Inspection(Struct, frozen=True, kw_only=True):
+    """What the agent's `inspect` saw, in one round trip and one PHP boot. Everything in it is the server's word."""
+
+    agent: str
+    at: dt.datetime
+    php_cli: str
+    php_web: str | None = None
+    booted: bool = False
+    boot_error: BootError | None = None
+    wordpress: str | None = None
+    locale: str | None = None
+    title: str | None = None
+    home: str | None = None
+    siteurl: str | None = None
+    multisite: bool = False
+    root: str | None = None
+    content: str | None = None
+    config_file: str | None = None
+    database_engine: str | None = None
+    database_version: str | None = None
+    database_name: str | None = None
+    database_bytes: int | None = None
+    database_error: str | None = None
+    prefix: str | None = None
+    tables: int | None = None
+    plugins: tuple[Plugin, ...] = ()
+    administrators: tuple[Administrator, ...] = ()
+    updates: tuple[Update, ...] = ()
+    updates_checked: bool = False
+    """False: the update check could not run, so an empty list of updates means nothing."""
+    disk_free: int | None = None
+    disk_total: int | None = None
+    missing: tuple[str, ...] = ()
+    """What the host lacks, as sentences an operator reads."""
+    operation: str | None = None
+    """An operation that runs, waits for an answer, or was left behind by a dead process."""
+    generations: tuple[Generation, ...] = ()
+
+
+class GenerationState(StrEnum):
+    COMPLETE = "complete"
+    SUSPECT = "suspect"
+    DAMAGED = "damaged"
+
+
+class Generation(Struct, frozen=True, kw_only=True):
+    """One complete backup of a site at one moment, in one tier."""
+
+    id: str
+    tier: str = "server"
+    created: dt.datetime
+    bytes: int | None = None
+    """What it would restore, files and dump uncompressed."""
+    files: int | None = None
+    tables: int | None = None
+    rows: int | None = None
+    state: GenerationState = GenerationState.COMPLETE
+    pinned: bool = False
+    sealed: bool | None = None
+    """True: the summary's hash is the one kept off the server; False: it is another; None: no seal is known here."""
+    verified_at: dt.datetime | None = None
+    drilled_at: dt.datetime | None = None
+    locked_until: dt.datetime | None = None
+    stored: int | None = None
+    """Bytes that it added to the tier."""
+    reason: str = "weekly"
+    """`weekly`, `update`, `hand`, `restore`."""
+
+
+class Certainty(StrEnum):
+    """The verdict's word."""
+
+    PROVEN = "proven"
+    STALE = "stale"
+    UNPROVEN = "unproven"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    verdict: Certainty
+    reasons: tuple[str, ...] = ()
+    rpo_s: int | None = None
+    rto_s: int | None = None
+
+
+class SiteStatus(Struct, frozen=True, kw_only=True):
+    """A site's last known state, as `status` and `check` print it (DESIGN 7)."""
+
+    name: str
+    url: str
+    verdict: Certainty
+    reasons: tuple[str, ...] = ()
+    rpo_s: int | None = None
+    rto_s: int | None = None
+    owner: str | None = None
+    health: Health
+    generations: tuple[Generation, ...] = ()
+    certificate: Certificate
+    domain: Domain
+    versions: Versions = Versions()
+    updates: tuple[Update, ...] = ()
+
+
+# ---------------------------------------------------------------- operations and events
+
+
+class Outcome(StrEnum):
+    """Exact: after `rolled_back` and `cancelled` the site is as before; after `needs_hand` it is not."""
+
+    DONE = "done"
+    ROLLED_BACK = "rolled_back"
+    CANCELLED = "cancelled"
+    NEEDS_HAND = "needs_hand"
+
+
+class Event(Struct, frozen=True, kw_only=True, tag_field="type", tag=str.lower):
+    """One line of an operation's journal. `line` counts from 0 and is what `follow` resumes from."""
+
+    at: dt.datetime
+    line: int = -1
+
+
+class Started(Event, frozen=True, kw_only=True):
+    operation: str
+    site: str
+    kind: str
+
+
+class Step(Event, frozen=True, kw_only=True):
+    """A step begins. `name` is a constant word of the operation."""
+
+    name: str
+
+
+class Progress(Event, frozen=True, kw_only=True):
+    """How far the current step is; `unit` is `bytes`, `files`, `tables` or `rows`; `total` None: not known."""
+
+    done: int
+    total: int | None = None
+    unit: str = "bytes"
+
+
+class Note(Event, frozen=True, kw_only=True):
+    """Something a person should know. `code` is a constant word, `text` the English sentence."""
+
+    code: str
+    text: str
+    level: str = "info"
+    """`info`, `warning` or `error`."""
+    item: str | None = None
+    """What it is about (a plugin's slug, a path), where it is about one thing."""
+
+
+class Asked(Event, frozen=True, kw_only=True):
+    """The server asks its client to look from outside before it goes on; any client may answer."""
+
+    number: int
+    subject: str
+    """`look`: fetch the site's pages and say whether they are right."""
+    token: str | None = None
+    """Name of the one-time page that resets opcache on the web side."""
+    item: str | None = None
+
+
+class Answered(Event, frozen=True, kw_only=True):
+    number: int
+    keep: bool
+    detail: str = ""
+
+
+class Finished(Event, frozen=True, kw_only=True):
+    outcome: Outcome
+    detail: str = ""
+    generation: str | None = None
+    code: str | None = None
+    """The error's code where it failed."""
+    hint: str = ""
+    summary: str | None = None
+    """SHA-256 of the summary of the generation that was made: the seal."""
+
+
+AnyEvent = Started | Step | Progress | Note | Asked | Answered | Finished
+
+
+class StepTime(Struct, frozen=True, kw_only=True):
+    name: str
+    seconds: float
+
+
+class Operation(Struct, frozen=True, kw_only=True):
+    """A change to a site that takes time, as `operations` lists it and as an ended one is printed."""
+
+    operation: str
+    site: str
+    kind: str
+    outcome: Outcome | None = None
+    """None: it runs, or waits for somebody to look."""
+    generation: str | None = None
+    seconds: float | None = None
+    steps: tuple[StepTime, ...] = ()
+    detail: str = ""
+    started: dt.datetime | None = None
+    who: str | None = None
+
+
+class Blocker(Struct, frozen=True, kw_only=True):
+    """Why an operation would fail, found before anything was touched."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+
+# ---------------------------------------------------------------- text from outside
+
+_REPLACED = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f\ud800-\udfff]"
+)
+
+
+def visible(text: str, limit: int = 500) -> str:
+    """`text` with control, bidirectional, zero-width and lone surrogate characters shown as `\\xNN` or `\\uNNNN`.
+
+    The one sanitiser of remote text (FACTS 1.2): terminals obey escape sequences wherever they stand.
+    Longer than `limit` characters, it is cut and ends in `…`.
+    """
+
+    def name(match: re.Match[str]) -> str:
+        point = ord(match.group())
+        return f"\\x{point:02x}" if point < 0x100 else f"\\u{point:04x}" if point < 0x10000 else f"\\U{point:08x}"
+
+    cut = text[: limit + 1]
+    shown = _REPLACED.sub(name, cut)
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def visible_tree(value: Any) -> Any:
+    """`visible` applied to every string inside decoded JSON (keys too); numbers, booleans and None unchanged."""
+    if isinstance(value, str):
+        return visible(value, 4000)
+    if isinstance(value, list):
+        return [visible_tree(item) for item in value]
+    if isinstance(value, dict):
+        return {visible(str(key), 500): visible_tree(item) for key, item in value.items()}
+    return value
+
+
+def encode(record: Any) -> bytes:
+    """JSON of a record or of a dictionary of records: ISO 8601 UTC times, absent = null."""
+    return msgspec.json.encode(record)

@@ -1,0 +1,32 @@
+"""What an operator is about to do, said so that a person can agree to it. No I/O."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from backends.records import Site
+
+
+class Intent(Struct, frozen=True, kw_only=True):
+    """One operation on one site, planned and not yet begun. `guard.start` is the only way to begin it."""
+
+    kind: str
+    """`backup`, `restore`, `undo`, `update`."""
+    site: Site
+    verb: str
+    """The agent's verb that launches it."""
+    request: dict[str, Any]
+    """The verb's own fields."""
+    question: str = ""
+    """What the prompt asks, one sentence."""
+    goes: tuple[str, ...] = ()
+    """What will be overwritten or lost, one sentence each."""
+    stays: tuple[str, ...] = ()
+    """What is kept, and how to take it back."""
+    danger: bool = False
+    """It overwrites something: it wants a confirmation, and read-only mode refuses it."""
+    typed: str | None = None
+    """The word that must be typed (NFKC-normalised) before it starts: the site is not broken, or many are meant."""
+    generation: str | None = None

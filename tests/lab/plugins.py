@@ -1,0 +1,77 @@
+"""Plugins made for tests: each is good at 1.0; at 1.1 one is a good update and the others break a site in one way.
+
+Every 1.0 (and the good 1.1) writes `<meta name="SLUG" content="VERSION">` into each page's head.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+GOOD = "good-plugin"
+SLOW = "slow-plugin"
+SLOW_SECONDS = 5.0
+FAULTS = {
+    "broken-init": "add_action('init', function () { broken_init_calls_what_is_not_there(); });",
+    "broken-parse": "add_action('init', function () { this is not php;",
+    "broken-white": "add_action('template_redirect', function () { ob_start(function () { return ''; }); }, 0);",
+    "broken-web": (
+        "if (PHP_SAPI !== 'cli') { add_action('init', function () { throw new Error('broken-web: not on the web'); }); }"
+    ),
+    "broken-database": "add_action('init', function () { global $wpdb; $wpdb->close(); dead_db(); });",
+    "broken-maintenance": (
+        "add_action('init', function () {"
+        " file_put_contents(ABSPATH . '.maintenance', '<?php $upgrading = ' . time() . ';'); });"
+    ),
+}
+"""Slug → what its 1.1 does: fatal on init, parse error, empty 200, fatal on the web alone, "error establishing a
+database connection", `.maintenance` written anew at every request."""
+MADE = (GOOD, SLOW, *FAULTS)
+VERSIONS = ("1.0", "1.1")
+
+MAIN = """<?php
+/**
+ * Plugin Name: {name}
+ * Plugin URI: https://example.invalid/{slug}
+ * Description: Made by the lab. 実験用プラグイン 🧪
+ * Version: {version}
+ * Requires PHP: 7.0
+ * Author: Modoseru lab
+ * License: GPLv2 or later
+ * Text Domain: {slug}
+ */
+
+if (!defined('ABSPATH')) {{
+    exit;
+}}
+{body}
+"""
+HEAD = "add_action('wp_head', function () {{ echo \"<meta name='{slug}' content='{version}'>\\n\"; }});"
+
+
+def package_file(folder: Path, slug: str, version: str) -> Path:
+    return folder / f"{slug}.{version}.zip"
+
+
+def build_packages(folder: Path) -> None:
+    """Writes the zip of each made plugin in both versions; the same bytes every time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for slug in MADE:
+        for version in VERSIONS:
+            _build(package_file(folder, slug, version), slug, version)
+
+
+def _build(file: Path, slug: str, version: str) -> None:
+    body = FAULTS[slug] if slug in FAULTS and version == "1.1" else HEAD.format(slug=slug, version=version)
+    contents = {
+        f"{slug}/{slug}.php": MAIN.format(name=slug.replace("-", " ").title(), slug=slug, version=version, body=body),
+        f"{slug}/readme.txt": f"=== {slug} ===\nStable tag: {version}\n\n変更履歴: {version}\n",
+        f"{slug}/includes/tools-{version}.php": f"<?php\n// {slug} {version}\n",
+        f"{slug}/assets/style.css": f"/* {slug} {version} */\n" + ".x { color: red; }\n" * 200,
+    }
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in contents.items():
+            # 1.0 and 1.1 differ by a day: files of two releases do not share their times.
+            info = zipfile.ZipInfo(name, (2026, 5, 1 if version == "1.0" else 2, 12, 0, 0))
+            info.external_attr = 0o644 << 16
+            archive.writestr(info, text)

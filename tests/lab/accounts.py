@@ -19,7 +19,7 @@ AWKWARD_TOOLS = (
     "awk basename bash cat chmod cmp cp cut date dd df dirname du echo env expr false find grep gunzip gzip head id "
     "kill ln ls mkdir mktemp mv nice nohup printf ps pwd readlink rm rmdir sed sh sleep sort stat sync tail tar tcsh "
     "tee test touch tr true uname wc which whoami xargs zcat"
-).split()
+)
 
 OLD_PHP = """#!/bin/sh
 # An old PHP, as hosts leave one first on PATH: says its version and refuses everything else.
@@ -69,7 +69,7 @@ def make_host_tools(layout: Layout) -> None:
     """What the awkward host offers: an old PHP and few tools on PATH, the right PHP by its full path alone."""
     tools = layout.host / "bin"
     tools.mkdir(exist_ok=True)
-    for tool in AWKWARD_TOOLS:
+    for tool in AWKWARD_TOOLS.split():
         place = shutil.which(tool, path="/usr/bin:/bin")
         link = tools / tool
         if place and not link.is_symlink():
@@ -101,11 +101,15 @@ def make_account(layout: Layout, state: State, plan: AccountPlan) -> None:
     secret = "*"  # not "!": without PAM sshd refuses locked accounts
     if plan.password:
         word = state.passwords[f"ssh:{plan.key}"]
-        done = subprocess.run(["openssl", "passwd", "-6", "-stdin"], input=word, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            ["openssl", "passwd", "-6", "-stdin"], input=word, capture_output=True, text=True, check=True
+        )
         secret = done.stdout.strip()
     shell = "/bin/tcsh" if plan.awkward else "/bin/bash"
     uid = ["-u", str(state.uids[plan.key]), "-o"] if plan.key in state.uids else []
-    subprocess.run(["/usr/sbin/useradd", *uid, "-U", "-d", str(home), "-M", "-s", shell, "-p", secret, name], check=True)
+    subprocess.run(
+        ["/usr/sbin/useradd", *uid, "-U", "-d", str(home), "-M", "-s", shell, "-p", secret, name], check=True
+    )
     state.uids[plan.key] = pwd.getpwnam(name).pw_uid
     _make_home(layout, plan, home)
 

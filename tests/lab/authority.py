@@ -41,7 +41,9 @@ class Authority:
         """A new leaf for `names`, of one of KINDS."""
         now = dt.datetime.now(dt.UTC)
         end = {"soon": dt.timedelta(days=5, hours=1), "expired": dt.timedelta(days=-2)}.get(kind, dt.timedelta(days=90))
-        begin = min(now, now + end) - (dt.timedelta(hours=1) if kind not in {"soon", "expired"} else dt.timedelta(days=85))
+        begin = min(now, now + end) - (
+            dt.timedelta(hours=1) if kind not in {"soon", "expired"} else dt.timedelta(days=85)
+        )
         stated = ["other.example"] if kind == "wrong-name" else list(names)
         key = ec.generate_private_key(ec.SECP256R1())
         leaf = (
@@ -50,9 +52,7 @@ class Authority:
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
             .add_extension(_usage(ca=False), critical=True)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
-            )
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
             .sign(self._key, hashes.SHA256())
         )
         sent = [leaf] if kind == "incomplete" else [leaf, self._intermediate]

@@ -106,13 +106,18 @@ class Lab:
         """Runs statements in the site's schema as the administrator; rows as text."""
         return self.database.sql(statement, site.db_name)
 
+    def lock_database(self, site: LabSite) -> None:
+        """The site's database user is refused from now on, until `reset`."""
+        self.database.lock(site)
+
     def fetch(self, site: LabSite, path: str = "/", headers: dict[str, str] | None = None) -> tuple[int, str]:
         """Status and body of one page, over TLS verified by the lab's CA; redirects are not followed."""
         host, port = site.connect.split(":")
         context = ssl.create_default_context(cafile=str(site.ca_file))
-        with socket.create_connection((host, int(port)), 30) as plain, context.wrap_socket(
-            plain, server_hostname=site.host
-        ) as secure:
+        with (
+            socket.create_connection((host, int(port)), 30) as plain,
+            context.wrap_socket(plain, server_hostname=site.host) as secure,
+        ):
             connection = http.client.HTTPConnection(site.host)
             connection.sock = secure
             connection.request("GET", path, headers={"Connection": "close", **(headers or {})})
@@ -126,14 +131,17 @@ class Lab:
 
     def ssh(self, site: LabSite, *words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """One command over /usr/bin/ssh with the site's key and pinned host key."""
+        command = self.ssh_command(site, *words)
+        return subprocess.run(command, input=stdin, capture_output=True, check=False, timeout=120)
+
+    def ssh_command(self, site: LabSite, *words: str) -> list[str]:
         known = self.layout.etc / "known_hosts"
         known.write_text(f"[127.0.0.1]:{site.ssh_port} {site.host_key}\n")
-        return subprocess.run(
-            ["ssh", "-F", "none", "-p", str(site.ssh_port), "-i", str(site.key), "-o", "BatchMode=yes",
-             "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=yes", "-o", f"UserKnownHostsFile={known}",
-             f"{site.account}@{site.ssh_host}", *words],
-            input=stdin, capture_output=True, check=False, timeout=60,
-        )  # fmt: skip
+        return [
+            "ssh", "-F", "none", "-p", str(site.ssh_port), "-i", str(site.key), "-o", "BatchMode=yes",
+            "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=yes", "-o", f"UserKnownHostsFile={known}",
+            f"{site.account}@{site.ssh_host}", *words,
+        ]  # fmt: skip
 
     # ------------------------------------------------------------ inside
 

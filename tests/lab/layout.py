@@ -108,7 +108,7 @@ def save_state(layout: Layout, state: State) -> None:
 def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with open(descriptor, "wb") as file:
+    with os.fdopen(descriptor, "wb") as file:
         file.write(content)
     fresh.chmod(mode)
     fresh.replace(path)

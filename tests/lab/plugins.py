@@ -16,7 +16,7 @@ FAULTS = {
     "broken-parse": "add_action('init', function () { this is not php;",
     "broken-white": "add_action('template_redirect', function () { ob_start(function () { return ''; }); }, 0);",
     "broken-web": (
-        "if (PHP_SAPI !== 'cli') { add_action('init', function () { throw new Error('broken-web: not on the web'); }); }"
+        "if (PHP_SAPI !== 'cli') { add_action('init', function () { throw new Error('not on the web'); }); }"
     ),
     "broken-database": "add_action('init', function () { global $wpdb; $wpdb->close(); dead_db(); });",
     "broken-maintenance": (

@@ -28,10 +28,8 @@ def bring_back(layout: Layout, database: Database, site: LabSite) -> None:
     """Nobody of the account may be writing meanwhile (Lab.reset sees to it)."""
     site.base.mkdir(exist_ok=True)
     # --checksum: a test may well have kept size and mtime of what it changed.
-    subprocess.run(
-        ["rsync", "-aHAX", "--numeric-ids", "--checksum", "--delete", "--force", f"{tree(layout, site)}/", f"{site.base}/"],
-        check=True,
-    )  # fmt: skip
+    options = ["-aHAX", "--numeric-ids", "--checksum", "--delete", "--force"]
+    subprocess.run(["rsync", *options, f"{tree(layout, site)}/", f"{site.base}/"], check=True)
     if site.base != site.home:
         _clear_shared_home(layout, site)
     database.load(site, layout.pristine / site.name / "database.sql")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -95,7 +95,7 @@ class Processes:
             return {}
         return {name: entry for name, entry in known.items() if entry.boot == self._boot}
 
-    def start(self, name: str, argv: Sequence[str], environment: dict[str, str] | None = None) -> None:
+    def start(self, name: str, argv: list[str], environment: dict[str, str] | None = None) -> None:
         """Runs `argv` (absolute path first) detached from this process; its output goes to `log/<name>.out`."""
         output = self._logs / f"{name}.out"
         pid = os.posix_spawn(
@@ -137,12 +137,12 @@ class Processes:
     def stop(self, *names: str, seconds: float = 20) -> None:
         """Ends the named servers (all, without names) and what they started: SIGTERM, at the deadline SIGKILL."""
         entries = {name: entry for name, entry in self.entries().items() if not names or name in names}
-        family = {pid: seen.start for entry in entries.values() for pid, seen in self._family(entry).items()}
+        family = {pid: seen.start for entry in entries.values() for pid, seen in self.family(entry).items()}
         for entry in entries.values():
             if (seen := look(entry.pid)) is not None and seen.start == entry.start:
                 os.kill(entry.pid, signal.SIGTERM)
             else:
-                _signal(self._family(entry), signal.SIGTERM)
+                _signal(self.family(entry), signal.SIGTERM)
 
         def ended() -> bool:
             for pid in family:
@@ -160,7 +160,7 @@ class Processes:
         wait_until(ended, 10, f"end of {sorted(entries)}")
         self._write({name: entry for name, entry in self.entries().items() if name not in entries})
 
-    def _family(self, entry: Entry) -> dict[int, Seen]:
+    def family(self, entry: Entry) -> dict[int, Seen]:
         """The session of a server and its descendants; empty where the number now means another process."""
         table = process_table()
         leader = table.get(entry.pid)
@@ -192,9 +192,7 @@ def _reaped(starts: dict[int, int]) -> dict[int, int]:
 
 def _living(starts: dict[int, int]) -> dict[int, Seen]:
     seen = {pid: look(pid) for pid in starts}
-    return {
-        pid: one for pid, one in seen.items() if one is not None and not one.zombie and one.start == starts[pid]
-    }
+    return {pid: one for pid, one in seen.items() if one is not None and not one.zombie and one.start == starts[pid]}
 
 
 def _signal(targets: Iterable[int], number: signal.Signals) -> None:

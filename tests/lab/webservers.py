@@ -121,7 +121,7 @@ CustomLog {log}/apache-access.log "%h %t \\"%r\\" %>s %b"
 APACHE_MODULES = (
     "mpm_event authn_core authn_file authz_core authz_host authz_user auth_basic access_compat alias autoindex deflate "
     "dir env expires filter headers mime negotiation proxy proxy_fcgi reqtimeout rewrite setenvif socache_shmcb ssl"
-).split()
+)
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ def start_apache(layout: Layout, processes: Processes, port: int, site: LabSite,
     run = layout.run / "apache"
     run.mkdir(exist_ok=True)
     config = layout.etc / "apache.conf"
-    modules = [f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so" for name in APACHE_MODULES]
+    modules = [f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so" for name in APACHE_MODULES.split()]
     config.write_text(
         APACHE.format(
             web=layout.web, run=run, log=layout.log, port=port, host=site.host, root=site.root,

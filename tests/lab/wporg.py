@@ -1,4 +1,4 @@
-"""An imitation of wordpress.org on loopback: update checks, checksums, downloads. Run as `python -m tests.lab.wporg`.
+"""An imitation of wordpress.org on loopback: update checks, checksums, downloads.
 
 What it offers is read from `offers.json` at each request, and each request is noted in `requests.ndjson`, so that
 tests steer and watch it through `Wporg` from any process.
@@ -38,7 +38,6 @@ class Offers(msgspec.Struct, forbid_unknown_fields=True):
     packages: dict[str, str] = {}
     seconds: dict[str, float] = {}
     fail: bool = False
-    checksums: dict[str, str] = {}
 
 
 class Wporg:
@@ -52,7 +51,7 @@ class Wporg:
         plugins.build_packages(self._zips)
         write_atomically(self._folder / "url", f"http://127.0.0.1:{port}\n".encode())
         self.offer()
-        argv = [sys.executable, "-m", "tests.lab.wporg", str(self._folder), str(port)]
+        argv = [sys.executable, "-c", "from tests.lab import wporg; wporg.main()", str(self._folder), str(port)]
         processes.start("wporg", argv, {"PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"})
 
     @property
@@ -174,21 +173,26 @@ class Handler(BaseHTTPRequestHandler):
 
 def answer(path: str, query: dict[str, str], form: dict[str, str], offers: Offers) -> dict[str, Any] | None:
     """The JSON of an API address; None where there is no such address."""
+    found: dict[str, Any] | None = None
     if path == "/core/version-check/1.7/":
-        return _core(query.get("version", "0"), offers.core)
-    if path == "/core/checksums/1.0/":
-        return {"checksums": upstream.core_checksums(query.get("version", "")) or False}
-    if path == "/plugins/update-check/1.1/":
-        installed = json.loads(form.get("plugins", "{}")).get("plugins", {})
-        return _plugins({file: str(one.get("Version", "0")) for file, one in installed.items()}, offers)
-    if path == "/themes/update-check/1.1/":
-        installed = json.loads(form.get("themes", "{}")).get("themes", {})
-        return _themes({slug: str(one.get("Version", "0")) for slug, one in installed.items()}, offers)
-    if path.startswith("/translations/"):
-        return {"translations": []}
-    if match := re.fullmatch(r"/plugin-checksums/([a-z0-9-]+)/([0-9.]+)\.json", path):
-        return _plugin_checksums(match[1], match[2], offers)
-    return None
+        found = _core(query.get("version", "0"), offers.core)
+    elif path == "/core/checksums/1.0/":
+        found = {"checksums": upstream.core_checksums(query.get("version", "")) or False}
+    elif path == "/plugins/update-check/1.1/":
+        found = _plugins(_installed(form, "plugins"), offers)
+    elif path == "/themes/update-check/1.1/":
+        found = _themes(_installed(form, "themes"), offers)
+    elif path.startswith("/translations/"):
+        found = {"translations": []}
+    elif match := re.fullmatch(r"/plugin-checksums/([a-z0-9-]+)/([0-9.]+)\.json", path):
+        found = _plugin_checksums(match[1], match[2], offers)
+    return found
+
+
+def _installed(form: dict[str, str], kind: str) -> dict[str, str]:
+    """What a site says that it has: file or slug → version."""
+    told = json.loads(form.get(kind, "{}")).get(kind) or {}
+    return {name: str(one.get("Version", "0")) for name, one in told.items()}
 
 
 def _core(installed: str, newest: str | None) -> dict[str, Any]:
@@ -267,7 +271,3 @@ def _order(version: str) -> tuple[int, ...]:
 def main() -> None:
     folder, port = Path(sys.argv[1]), int(sys.argv[2])
     ThreadingHTTPServer(("127.0.0.1", port), partial(Handler, folder)).serve_forever()
-
-
-if __name__ == "__main__":
-    main()

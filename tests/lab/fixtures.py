@@ -1,0 +1,37 @@
+"""pytest fixtures of the lab; `tests/conftest.py` enables them: `from tests.lab.fixtures import fresh_site, lab`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.lab.lab import Lab
+from tests.lab.sites import LabSite
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """The lab, up, every site in its first state. It is left as it was found: up or down."""
+    made = Lab()
+    with made.layout.locked("session", 900):
+        found_running = made.running
+        made.up()
+        made.wporg.offer()
+        for site in made.sites:
+            made.reset(site)
+        yield made
+        if not found_running:
+            made.down()
+
+
+@pytest.fixture
+def fresh_site(lab: Lab) -> Callable[[str], LabSite]:
+    """`fresh_site("kogyo.example")`: that site, brought back to its first state; nothing new is offered to it."""
+
+    def fresh(name: str) -> LabSite:
+        lab.wporg.offer()
+        lab.wporg.forget()
+        return lab.reset(lab.site(name))
+
+    return fresh

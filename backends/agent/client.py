@@ -52,3 +52,372 @@ While its process lives it holds the lock and waits; later, any client may answe
 Error codes: bad_request, protocol, busy, waiting, no_state (home not writable), no_root, no_wordpress, no_config,
 no_database, no_generation, no_operation, nothing_to_undo, no_space, damaged, no_detach, internal.
 """
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import functools
+import hashlib
+import json
+import secrets
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from importlib import resources
+from typing import Any
+
+import msgspec
+
+from backends.records import (
+    AnyEvent,
+    Blocker,
+    Generation,
+    Inspection,
+    ModoseruError,
+    Outcome,
+    Site,
+    visible,
+    visible_tree,
+)
+from backends.ssh import Servers
+
+PROTOCOL = 1
+OPTIONS = (
+    *("-d", "disable_functions="),
+    *("-d", "open_basedir="),
+    *("-d", "memory_limit=256M"),
+    *("-d", "display_errors=stderr"),
+)
+SOURCES = (
+    *("core", "operation", "wordpress", "database", "tree", "pack", "scan", "generation"),
+    *("switch", "restore", "update", "preview", "inspect", "main"),
+)
+REPLY_LIMIT = 16 * 1024 * 1024
+LINE_LIMIT = 4 * 1024 * 1024
+QUIET = 60.0
+"""Seconds: the agent says something every five while it is followed, so silence is a lost connection."""
+COMPARED_FOR = 600.0
+
+
+class AgentError(ModoseruError):
+    """The agent refused, or what came back is no answer. `code` is one of the protocol's error codes, or
+    `no_php` (the command did not run), `cut` (the connection ended before the last line), `bad_answer`."""
+
+
+class Launched(msgspec.Struct, frozen=True):
+    """The first line of a verb that launches: from here on the operation lives on the server."""
+
+    operation: str
+    detached: bool
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """Why a stream of events ended: `finished`, `waiting` for an answer, or `orphaned` by a dead process."""
+
+    state: str
+
+
+class RemoteOperation(msgspec.Struct, frozen=True, kw_only=True):
+    """An operation as the server lists it."""
+
+    operation: str
+    kind: str
+    state: str
+    outcome: Outcome | None = None
+    generation: str | None = None
+    started: dt.datetime | None = None
+    detail: str = ""
+
+
+class Loss(msgspec.Struct, frozen=True, kw_only=True):
+    """What is newer than a generation, counted; the newest named."""
+
+    posts: int = 0
+    comments: int = 0
+    users: int = 0
+    orders: int = 0
+    files: int = 0
+    newest: tuple[str, ...] = ()
+
+
+class Preview(msgspec.Struct, frozen=True, kw_only=True):
+    """What a restore would meet and lose, before anything is touched."""
+
+    generation: str
+    blockers: tuple[Blocker, ...] = ()
+    warnings: tuple[Blocker, ...] = ()
+    loss: Loss = Loss()
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    what: str
+    path: str
+    healed: bool = False
+
+
+class Verification(msgspec.Struct, frozen=True, kw_only=True):
+    """The server's word on its own packs: its `summary` hash is for the caller to compare with a seal."""
+
+    outcome: str
+    checked_bytes: int
+    problems: tuple[Problem, ...] = ()
+    summary: str | None = None
+
+
+class Generations(msgspec.Struct, frozen=True, kw_only=True):
+    """Newest first, with the SHA-256 of each summary as the server tells it."""
+
+    generations: tuple[Generation, ...] = ()
+    summaries: Mapping[str, str] = {}
+
+
+class Operations(msgspec.Struct, frozen=True, kw_only=True):
+    operations: tuple[RemoteOperation, ...] = ()
+
+
+@functools.cache
+def agent_bytes() -> bytes:
+    """The agent as it is installed: its sources joined into one PHP file."""
+    folder = resources.files(__package__)
+    parts = [(folder / f"{name}.php").read_text(encoding="utf-8").removeprefix("<?php\n") for name in SOURCES]
+    return ("<?php\n" + "\n".join(parts)).encode()
+
+
+@functools.cache
+def agent_name() -> str:
+    """`agent-HASH.php`; other bytes have another name, so that two versions of Modoseru do not disturb each other."""
+    return f"agent-{hashlib.sha256(agent_bytes()).hexdigest()[:16]}.php"
+
+
+def _loader(request: Mapping[str, Any]) -> bytes:
+    packed = base64.b64encode(json.dumps(request).encode()).decode()
+    source = (resources.files(__package__) / "loader.php").read_text(encoding="utf-8")
+    return source.replace("{{request}}", packed).encode()
+
+
+class Agents:
+    """The agents of a fleet over one pool of connections; remembers where the agent's bytes were compared."""
+
+    def __init__(self, servers: Servers) -> None:
+        self._servers = servers
+        self._compared: dict[tuple[object, ...], float] = {}
+
+    def of(self, site: Site) -> Agent:
+        return Agent(self._servers, site, self._compared)
+
+
+class Agent:
+    """The agent of one site. Holds no connection: `servers` does. Safe to use from several tasks at once."""
+
+    def __init__(self, servers: Servers, site: Site, compared: dict[tuple[object, ...], float]) -> None:
+        self._servers = servers
+        self._site = site
+        self._compared = compared
+        self._state = site.server.state.removeprefix("~/")
+
+    # ---------------------------------------------------------------- verbs that look
+
+    async def inspect(self, *, refresh: bool = False) -> tuple[Inspection, Mapping[str, str]]:
+        """One round trip, one PHP boot; also the summaries' hashes. `refresh` asks wordpress.org for updates anew."""
+        reply = await self._ask("inspect", {"refresh": refresh}, timeout=180 if refresh else 60)
+        return _decoded(reply, Inspection), _decoded(reply, Generations).summaries
+
+    async def generations(self) -> Generations:
+        return _decoded(await self._ask("generations", {}), Generations)
+
+    async def operations(self) -> tuple[RemoteOperation, ...]:
+        return _decoded(await self._ask("operations", {}), Operations).operations
+
+    async def preview(self, generation: str, only: str | list[str]) -> Preview:
+        return _decoded(await self._ask("preview", {"generation": generation, "only": only}, timeout=300), Preview)
+
+    async def verify(self, generation: str) -> Verification:
+        return _decoded(await self._ask("verify", {"generation": generation}, timeout=4 * 3600), Verification)
+
+    async def recover(self) -> None:
+        """Rolls what a dead process left behind back, or forward."""
+        await self._ask("recover", {}, timeout=600)
+
+    async def page(self) -> str:
+        """Leaves the one-time page that resets opcache on the web side; returns its name."""
+        return str((await self._ask("page", {"token": secrets.token_hex(16)}))["page"])
+
+    # ---------------------------------------------------------------- operations
+
+    async def launch(self, verb: str, request: Mapping[str, Any]) -> AsyncGenerator[Launched | AnyEvent | Ended]:
+        """Begins an operation and follows it: `Launched`, its events, `Ended`.
+
+        Closing the generator detaches. Raises AgentError: nothing began, or (code `cut`) the connection was lost
+        after `Launched`, and `follow` goes on from the next line.
+        """
+        async with _closing(self._stream(verb, {**request, "attached": self._site.server.attached})) as lines:
+            async for line in lines:
+                yield line
+
+    async def follow(self, operation: str, start: int) -> AsyncGenerator[Launched | AnyEvent | Ended]:
+        """Events from line `start` on, then `Ended`. Raises AgentError, code `cut` where the connection was lost."""
+        async with _closing(self._stream("follow", {"operation": operation, "from": start})) as lines:
+            async for line in lines:
+                yield line
+
+    async def answer(self, operation: str, number: int, *, keep: bool, detail: str) -> None:
+        await self._ask("answer", {"operation": operation, "number": number, "keep": keep, "detail": detail[:500]})
+
+    async def cancel(self, operation: str) -> bool:
+        """True where the operation was asked to stop; its own Finished says whether it did."""
+        return bool((await self._ask("cancel", {"operation": operation})).get("asked"))
+
+    # ---------------------------------------------------------------- the wire
+
+    def _request(self, fields: Mapping[str, Any]) -> tuple[str, bytes]:
+        marker = secrets.token_hex(16)
+        server = self._site.server
+        request = {
+            "protocol": PROTOCOL,
+            "marker": marker,
+            "site": self._site.name,
+            "url": self._site.url,
+            "root": server.root,
+            "state": server.state,
+            "exclude": list(server.exclude),
+            "files_max": server.files_max,
+            "bytes_max": server.bytes_max,
+            "cpu": server.cpu,
+            **fields,
+        }
+        return marker, json.dumps(request).encode()
+
+    def _words(self, verb: str) -> list[str]:
+        return [self._site.server.php, *OPTIONS, f"{self._state}/{agent_name()}", verb]
+
+    async def _ask(self, verb: str, fields: Mapping[str, Any], *, timeout: float = 60) -> dict[str, Any]:
+        for attempt in (1, 2):
+            await self._install(force=attempt == 2)
+            marker, request = self._request(fields)
+            done = await self._servers.run(
+                self._site.ssh, self._words(verb), request, timeout=timeout, limit=REPLY_LIMIT
+            )
+            for line in reversed(done.stdout.split(b"\n")):
+                answer = _answer_of(marker, line)
+                if answer is not None and "event" not in answer:
+                    return _reply_of(answer)
+            if attempt == 1 and _is_missing(done.stderr + done.stdout):
+                continue
+            raise _no_answer(self._site, done.stderr + done.stdout, done.exit_status)
+        raise AssertionError
+
+    async def _stream(self, verb: str, fields: Mapping[str, Any]) -> AsyncGenerator[Launched | AnyEvent | Ended]:
+        await self._install()
+        marker, request = self._request(fields)
+        async with self._servers.stream(self._site.ssh, self._words(verb), request, line_most=LINE_LIMIT, quiet=QUIET) as stream:
+            seen = False
+            async for line in stream:
+                answer = _answer_of(marker, line)
+                if answer is None:
+                    continue
+                seen = True
+                if "event" in answer:
+                    yield _decoded(answer["event"], AnyEvent)
+                    continue
+                reply = _reply_of(answer)
+                if "operation" in reply:
+                    yield _decoded(reply, Launched)
+                else:
+                    yield _decoded(reply, Ended)
+                    return
+            if seen:
+                raise AgentError("cut", f"the connection to {self._site.ssh.host} was lost", "it is followed again")
+            raise _no_answer(self._site, stream.stderr_tail(), stream.exit_status)
+
+    async def _install(self, *, force: bool = False) -> None:
+        """Compares the agent's bytes on the server, once in ten minutes, and copies them where they differ."""
+        key = (*self._site.account, self._site.server.state)
+        if not force and time.monotonic() - self._compared.get(key, -COMPARED_FOR) < COMPARED_FOR:
+            return
+        body = agent_bytes()
+        request = {
+            "marker": secrets.token_hex(16),
+            "state": self._site.server.state,
+            "name": agent_name(),
+            "sha256": hashlib.sha256(body).hexdigest(),
+        }
+        installed = await self._load(request)
+        if not installed and not await self._load({**request, "body": base64.b64encode(body).decode()}):
+            raise AgentError(
+                "no_state",
+                f"the agent cannot be installed below {self._site.server.state}",
+                "make the home folder writable and free some space, or set [server] state",
+            )
+        self._compared[key] = time.monotonic()
+
+    async def _load(self, request: Mapping[str, Any]) -> bool:
+        done = await self._servers.run(
+            self._site.ssh, [self._site.server.php, *OPTIONS], _loader(request), timeout=60, limit=REPLY_LIMIT
+        )
+        for line in done.stdout.split(b"\n"):
+            answer = _answer_of(request["marker"], line)
+            if answer is not None:
+                return bool(_reply_of(answer).get("installed"))
+        raise _no_answer(self._site, done.stderr + done.stdout, done.exit_status)
+
+
+class _closing:
+    """Closes an inner generator with the outer one, so that a detached stream ends its channel at once."""
+
+    def __init__(self, lines: AsyncGenerator[Launched | AnyEvent | Ended]) -> None:
+        self._lines = lines
+
+    async def __aenter__(self) -> AsyncIterator[Launched | AnyEvent | Ended]:
+        return self._lines
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._lines.aclose()
+
+
+def _answer_of(marker: str, line: bytes) -> dict[str, Any] | None:
+    if not line.startswith(marker.encode() + b" "):
+        return None
+    try:
+        answer = msgspec.json.decode(line[len(marker) + 1 :], type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise AgentError("bad_answer", f"the server's answer is not readable: {error}", "look at the server") from error
+    tree: dict[str, Any] = visible_tree(answer)
+    return tree
+
+
+def _reply_of(answer: dict[str, Any]) -> dict[str, Any]:
+    error = answer.get("error")
+    if isinstance(error, dict):
+        text = {key: str(error.get(key, "")) for key in ("code", "message", "hint")}
+        raise AgentError(text["code"], text["message"], text["hint"])
+    reply = answer.get("reply")
+    if not isinstance(reply, dict):
+        raise AgentError("bad_answer", "the server's answer has neither reply nor error", "look at the server")
+    return reply
+
+
+def _decoded(value: Any, kind: Any) -> Any:
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise AgentError("bad_answer", f"the server's answer does not fit: {error}", "update Modoseru") from error
+
+
+def _is_missing(output: bytes) -> bool:
+    return b"Could not open input file" in output
+
+
+def _no_answer(site: Site, output: bytes, status: int | None) -> AgentError:
+    """PHP is missing, or died before it could speak."""
+    said = visible(output.decode(errors="replace").strip().splitlines()[-1] if output.strip() else "nothing", 200)
+    if status in (126, 127) or b"not found" in output.lower() or b"no such file" in output.lower():
+        return AgentError(
+            "no_php",
+            f"{site.server.php} does not run on {site.ssh.host}: {said}",
+            "set [server] php to the full path of the PHP that the site uses",
+        )
+    return AgentError(
+        "no_php",
+        f"the agent gave no answer on {site.ssh.host} (exit status {status}): {said}",
+        "set [server] php to the PHP that the site uses, and try modoseru site test",
+    )

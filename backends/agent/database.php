@@ -1,0 +1,402 @@
+<?php
+// The site's database through mysqli, which every WordPress host has: no client program, no credentials file,
+// no dialect of a dump tool, and nothing in a dump that could run a command (FACTS 1.5).
+
+final class Database
+{
+    public $link;
+    public $name;
+    public $prefix;
+    public $engine;
+    public $version;
+    private $settings;
+
+    /** Throws no_database with the server's own words. */
+    public static function open(Installation $site)
+    {
+        if (!function_exists('mysqli_init')) {
+            throw new Failure('no_database', 'PHP on the command line has no mysqli',
+                'set [server] php to the PHP that the site uses');
+        }
+        $self = new self();
+        $self->settings = $site->settings;
+        $self->name = (string) $site->setting('DB_NAME', '');
+        $self->prefix = $site->prefix;
+        mysqli_report(MYSQLI_REPORT_ERROR | MYSQLI_REPORT_STRICT);
+        $self->link = $self->connect();
+        $version = (string) $self->one('SELECT VERSION()');
+        $self->engine = stripos($version, 'mariadb') !== false ? 'mariadb' : 'mysql';
+        $self->version = preg_match('/\d+\.\d+(\.\d+)?/', $version, $found) ? $found[0] : $version;
+        return $self;
+    }
+
+    private function connect()
+    {
+        list($host, $port, $socket) = self::address((string) ($this->settings['DB_HOST'] ?? 'localhost'));
+        $link = mysqli_init();
+        $link->options(MYSQLI_OPT_CONNECT_TIMEOUT, 10);
+        try {
+            $link->real_connect($host, (string) ($this->settings['DB_USER'] ?? ''), (string) ($this->settings['DB_PASSWORD'] ?? ''),
+                $this->name, $port, $socket, (int) ($this->settings['MYSQL_CLIENT_FLAGS'] ?? 0));
+            $link->set_charset('utf8mb4');
+            $link->query("SET SESSION sql_mode='NO_AUTO_VALUE_ON_ZERO', time_zone='+00:00', foreign_key_checks=0, unique_checks=0, "
+                . 'lock_wait_timeout=5, wait_timeout=28800, net_write_timeout=600');
+        } catch (mysqli_sql_exception $e) {
+            throw new Failure('no_database', 'the database does not let us in: ' . $e->getMessage(),
+                'compare wp-config.php with the host\'s panel');
+        }
+        return $link;
+    }
+
+    /** DB_HOST may be host, host:port, host:/socket, [v6]:port (wpdb::parse_db_host). */
+    public static function address($host)
+    {
+        $socket = null;
+        $port = null;
+        $at = strpos($host, ':/');
+        if ($at !== false) {
+            $socket = substr($host, $at + 1);
+            $host = substr($host, 0, $at);
+        }
+        if (preg_match('/^\[([0-9a-f:]+)\](?::(\d+))?$/i', $host, $found) || preg_match('/^([^:]*):(\d+)$/', $host, $found)) {
+            $host = $found[1];
+            $port = isset($found[2]) ? (int) $found[2] : null;
+        }
+        return [$host === '' ? 'localhost' : $host, $port, $socket];
+    }
+
+    public function query($sql)
+    {
+        return $this->link->query($sql);
+    }
+
+    public function one($sql)
+    {
+        $row = $this->link->query($sql)->fetch_row();
+        return $row ? $row[0] : null;
+    }
+
+    public function rows($sql)
+    {
+        return $this->link->query($sql)->fetch_all(MYSQLI_ASSOC);
+    }
+
+    public function quote($text)
+    {
+        return "'" . $this->link->real_escape_string($text) . "'";
+    }
+
+    public static function name($identifier)
+    {
+        return '`' . str_replace('`', '``', $identifier) . '`';
+    }
+
+    /**
+     * The site's tables and views, sorted by name: [name => ['view' => bool, 'engine', 'bytes', 'rows']].
+     * A table belongs to the longest prefix of an installation that it begins with (`_` is no wildcard here).
+     */
+    public function tables()
+    {
+        $all = [];
+        foreach ($this->rows('SELECT TABLE_NAME n, TABLE_TYPE t, ENGINE e, COALESCE(DATA_LENGTH+INDEX_LENGTH,0) b, '
+            . 'COALESCE(TABLE_ROWS,0) r FROM information_schema.TABLES WHERE TABLE_SCHEMA=' . $this->quote($this->name)) as $row) {
+            if (!preg_match('/^_[mo][0-9a-f]{6}_\d+$/', $row['n'])) {
+                $all[$row['n']] = ['view' => $row['t'] === 'VIEW', 'engine' => $row['e'], 'bytes' => (int) $row['b'], 'rows' => (int) $row['r']];
+            }
+        }
+        $others = [];
+        foreach (array_keys($all) as $name) {
+            if (substr($name, -7) === 'options') {
+                $prefix = substr($name, 0, -7);
+                if ($prefix !== $this->prefix && strncmp($prefix, $this->prefix, strlen($this->prefix)) === 0
+                    && isset($all[$prefix . 'posts'], $all[$prefix . 'users'])) {
+                    $others[] = $prefix;
+                }
+            }
+        }
+        $mine = [];
+        $also = [$this->settings['CUSTOM_USER_TABLE'] ?? '', $this->settings['CUSTOM_USER_META_TABLE'] ?? ''];
+        foreach ($all as $name => $facts) {
+            $foreign = array_filter($others, function ($prefix) use ($name) {
+                return strncmp($name, $prefix, strlen($prefix)) === 0;
+            });
+            if (!$foreign && (strncmp($name, $this->prefix, strlen($this->prefix)) === 0 || in_array($name, $also, true))) {
+                $mine[$name] = $facts;
+            }
+        }
+        ksort($mine, SORT_STRING);
+        return $mine;
+    }
+
+    public function triggers(array $tables)
+    {
+        $found = [];
+        foreach ($this->rows('SELECT TRIGGER_NAME n, EVENT_OBJECT_TABLE t FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA='
+            . $this->quote($this->name) . ' ORDER BY EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_ORDER') as $row) {
+            if (isset($tables[$row['t']])) {
+                $create = $this->link->query('SHOW CREATE TRIGGER ' . self::name($row['n']))->fetch_row()[2];
+                if ($create === null) {
+                    throw new Failure('no_database', "the trigger {$row['n']} cannot be read", 'grant TRIGGER to the site\'s user');
+                }
+                $found[] = ['name' => $row['n'], 'table' => $row['t'], 'sql' => without_definer($create)];
+            }
+        }
+        return $found;
+    }
+}
+
+/** DEFINER is refused for a user without SUPER, after the tables were loaded (FACTS 3). */
+function without_definer($sql)
+{
+    return preg_replace('/^(CREATE(?:\s+OR REPLACE)?(?:\s+ALGORITHM\s*=\s*\w+)?)\s+DEFINER\s*=\s*(`(?:[^`]|``)*`|\'[^\']*\'|[^\s@]+)@(`(?:[^`]|``)*`|\'[^\']*\'|\S+)/i',
+        '$1', $sql);
+}
+
+/**
+ * Writes a consistent dump: one gzip member a table, so that the whole is a plain dump for `gunzip | mysql` and each
+ * table can be read by its offset. Every statement stands behind a comment `-- @ LENGTH KIND TABLE`.
+ */
+final class Dump
+{
+    private $database;
+    private $out;
+    private $path;
+    private $gzip;
+    private $hash;
+    private $plain = 0;
+    private $stored = 0;
+    public $tables = [];
+
+    public function __construct(Database $database, $path)
+    {
+        $this->database = $database;
+        $this->path = $path;
+        $this->out = @fopen($path, 'wb');
+        if (!$this->out) {
+            throw new Failure('no_space', "cannot write the dump: " . last_error('unknown reason'));
+        }
+    }
+
+    /** Returns ['tables', 'plain', 'size', 'notes']; retries where a table was altered meanwhile (error 1412). */
+    public function write(Operation $operation)
+    {
+        for ($try = 1; ; $try++) {
+            try {
+                return $this->attempt($operation);
+            } catch (mysqli_sql_exception $e) {
+                if ($e->getCode() !== 1412 || $try === 3) {
+                    throw new Failure('no_database', 'the database cannot be dumped: ' . $e->getMessage(), 'repair the table and try again');
+                }
+                ftruncate($this->out, 0);
+                rewind($this->out);
+                $this->stored = $this->plain = 0;
+                $this->tables = [];
+            }
+        }
+    }
+
+    private function attempt(Operation $operation)
+    {
+        $db = $this->database;
+        $db->query('SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ');
+        $db->query('START TRANSACTION WITH CONSISTENT SNAPSHOT');
+        $tables = $db->tables();
+        $total = array_sum(array_column($tables, 'bytes'));
+        $done = 0;
+        $outside = [];
+        $this->member(function () {
+            $this->put("-- Database of a WordPress site, written by Modoseru\n"
+                . "SET NAMES utf8mb4;\nSET time_zone='+00:00';\nSET sql_mode='NO_AUTO_VALUE_ON_ZERO';\n"
+                . "SET foreign_key_checks=0;\nSET unique_checks=0;\n");
+        });
+        foreach ($tables as $name => $facts) {
+            if ($facts['view']) {
+                continue;
+            }
+            if ($facts['engine'] !== null && strcasecmp($facts['engine'], 'InnoDB') !== 0) {
+                $outside[] = $name;
+            }
+            $rows = 0;
+            $part = $this->member(function () use ($name, &$rows, $operation, &$done, $total) {
+                $rows = $this->table($name, $operation, $done, $total);
+            });
+            $this->tables[] = ['name' => $name, 'rows' => $rows, 'kind' => 'table', 'engine' => $facts['engine']] + $part;
+            $done += $facts['bytes'];
+            $operation->progress($done, $total, 'bytes');
+        }
+        foreach ($tables as $name => $facts) {
+            if ($facts['view']) {
+                $part = $this->member(function () use ($name) {
+                    $sql = without_definer($this->database->query('SHOW CREATE VIEW ' . Database::name($name))->fetch_row()[1]);
+                    $this->put("\n");
+                    $this->statement('drop', $name, 'DROP VIEW IF EXISTS ' . Database::name($name));
+                    $this->statement('view', $name, preg_replace('/SQL SECURITY DEFINER/i', 'SQL SECURITY INVOKER', $sql, 1));
+                });
+                $this->tables[] = ['name' => $name, 'rows' => 0, 'kind' => 'view', 'engine' => null] + $part;
+            }
+        }
+        $triggers = $db->triggers($tables);
+        $part = $this->member(function () use ($triggers) {
+            foreach ($triggers as $trigger) {
+                $this->statement('drop', $trigger['name'], 'DROP TRIGGER IF EXISTS ' . Database::name($trigger['name']));
+                $this->statement('trigger', $trigger['table'], $trigger['sql']);
+            }
+            $this->put("SET foreign_key_checks=1;\nSET unique_checks=1;\n-- Dump completed\n");
+        });
+        $this->tables[] = ['name' => '', 'rows' => count($triggers), 'kind' => 'triggers', 'engine' => null] + $part;
+        $db->query('COMMIT');
+        sync_handle($this->out, $this->path);
+        fclose($this->out);
+        return ['tables' => $this->tables, 'plain' => $this->plain, 'size' => $this->stored, 'outside' => $outside];
+    }
+
+    private function table($name, Operation $operation, $done, $total)
+    {
+        $db = $this->database;
+        $quoted = Database::name($name);
+        $columns = [];
+        $keys = [];
+        foreach ($db->rows("SHOW FULL COLUMNS FROM $quoted") as $column) {
+            if (!preg_match('/\b(VIRTUAL|STORED|PERSISTENT)\b/i', $column['Extra'])) {
+                $columns[] = Database::name($column['Field']);
+            }
+            if ($column['Key'] === 'PRI') {
+                $keys[] = Database::name($column['Field']);
+            }
+        }
+        $create = $db->query("SHOW CREATE TABLE $quoted")->fetch_row()[1];
+        // A name that an earlier restore gave to a constraint returns to what it was.
+        $create = preg_replace('/^(\s+CONSTRAINT `(?:[^`]|``)*?)__m[0-9a-f]{6}`/m', '$1`', $create);
+        $this->put("\n");
+        $this->statement('drop', $name, "DROP TABLE IF EXISTS $quoted");
+        $this->statement('create', $name, $create);
+        $limit = min(524288, (int) ((int) $db->one('SELECT @@max_allowed_packet') / 3));
+        $head = "INSERT INTO $quoted (" . implode(',', $columns) . ') VALUES ';
+        $order = $keys ? ' ORDER BY ' . implode(',', $keys) : '';
+        $result = $db->link->query('SELECT ' . implode(',', $columns) . " FROM $quoted$order", MYSQLI_USE_RESULT);
+        $plain = array_map([$this, 'writes_as'], $result->fetch_fields());
+        $rows = 0;
+        $bytes = 0;
+        $values = [];
+        $start = $this->plain;
+        $link = $db->link;
+        while ($row = $result->fetch_row()) {
+            foreach ($row as $i => $value) {
+                if ($value === null) {
+                    $row[$i] = 'NULL';
+                } elseif ($plain[$i] === 'text') {
+                    $row[$i] = "'" . $link->real_escape_string($value) . "'";
+                } elseif ($plain[$i] === 'bytes') {
+                    $row[$i] = $value === '' ? "''" : '0x' . bin2hex($value);
+                }
+            }
+            $values[] = $text = '(' . implode(',', $row) . ')';
+            $bytes += strlen($text) + 1;
+            $rows++;
+            if ($bytes >= $limit) {
+                $this->statement('insert', $name, $head . implode(',', $values));
+                $operation->progress(min($total, $done + $this->plain - $start), $total, 'bytes');
+                $values = [];
+                $bytes = 0;
+            }
+        }
+        $result->free();
+        if ($values) {
+            $this->statement('insert', $name, $head . implode(',', $values));
+        }
+        return $rows;
+    }
+
+    private function writes_as($field)
+    {
+        $numbers = [MYSQLI_TYPE_TINY, MYSQLI_TYPE_SHORT, MYSQLI_TYPE_LONG, MYSQLI_TYPE_LONGLONG, MYSQLI_TYPE_INT24, MYSQLI_TYPE_FLOAT,
+            MYSQLI_TYPE_DOUBLE, MYSQLI_TYPE_DECIMAL, MYSQLI_TYPE_NEWDECIMAL, MYSQLI_TYPE_YEAR, MYSQLI_TYPE_BIT];
+        if (in_array($field->type, $numbers, true)) {
+            return 'number';
+        }
+        $dates = [MYSQLI_TYPE_DATE, MYSQLI_TYPE_TIME, MYSQLI_TYPE_DATETIME, MYSQLI_TYPE_TIMESTAMP, MYSQLI_TYPE_NEWDATE];
+        return $field->charsetnr === 63 && !in_array($field->type, $dates, true) ? 'bytes' : 'text';
+    }
+
+    private function statement($kind, $table, $sql)
+    {
+        $end = $kind === 'trigger' ? ";;\n" : ";\n";
+        $before = '-- @ ' . strlen($sql) . " $kind " . escape_path($table) . "\n";
+        // Only the client program needs the delimiter; our own reader goes by the length.
+        $this->put($kind === 'trigger' ? "DELIMITER ;;\n$before$sql$end" . "DELIMITER ;\n" : $before . $sql . $end);
+    }
+
+    private function member(callable $body)
+    {
+        $start = $this->stored;
+        $plain = $this->plain;
+        $this->gzip = deflate_init(ZLIB_ENCODING_GZIP, ['level' => 1]);
+        $this->hash = hash_init('sha256');
+        $body();
+        $this->store(deflate_add($this->gzip, '', ZLIB_FINISH));
+        return ['offset' => $start, 'stored' => $this->stored - $start, 'size' => $this->plain - $plain, 'sha256' => hash_final($this->hash)];
+    }
+
+    private function put($text)
+    {
+        hash_update($this->hash, $text);
+        $this->plain += strlen($text);
+        $this->store(deflate_add($this->gzip, $text, ZLIB_NO_FLUSH));
+    }
+
+    private function store($bytes)
+    {
+        write_all($this->out, $bytes, 'the dump');
+        $this->stored += strlen($bytes);
+    }
+}
+
+/** The statements of one part of a dump as [kind, table, sql]; throws `damaged` unless its hash is the summary's. */
+function dump_part($handle, array $part, $limit = 1073741824)
+{
+    fseek($handle, $part['offset']);
+    $left = $part['stored'];
+    $gzip = inflate_init(ZLIB_ENCODING_GZIP);
+    $hash = hash_init('sha256');
+    $buffer = '';
+    $size = 0;
+    $fill = function () use (&$left, &$buffer, &$size, $handle, $gzip, $hash, $part) {
+        $bytes = $left > 0 ? fread($handle, min(65536, $left)) : '';
+        if ($bytes === '' || $bytes === false) {
+            return false;
+        }
+        $left -= strlen($bytes);
+        $text = @inflate_add($gzip, $bytes);
+        if ($text === false || ($size += strlen($text)) > $part['size']) {
+            throw new Failure('damaged', "the dump of the table {$part['name']} is damaged", 'take another generation');
+        }
+        hash_update($hash, $text);
+        $buffer .= $text;
+        return true;
+    };
+    while (true) {
+        while (($end = strpos($buffer, "\n")) === false && $fill()) {
+        }
+        if ($end === false) {
+            break;
+        }
+        $line = substr($buffer, 0, $end);
+        $buffer = substr($buffer, $end + 1);
+        if (!preg_match('/^-- @ (\d{1,10}) ([a-z]+) (\S*)$/', $line, $found)) {
+            continue;
+        }
+        $length = (int) $found[1];
+        while (strlen($buffer) < $length && $length <= $limit && $fill()) {
+        }
+        if (strlen($buffer) < $length) {
+            throw new Failure('damaged', "the dump of the table {$part['name']} is damaged", 'take another generation');
+        }
+        yield [$found[2], unescape_path($found[3]), substr($buffer, 0, $length)];
+        $buffer = substr($buffer, $length);
+    }
+    while ($fill()) {
+    }
+    if ($size !== $part['size'] || hash_final($hash) !== $part['sha256']) {
+        throw new Failure('damaged', "the dump of the table {$part['name']} is not what was sealed", 'take another generation');
+    }
+}

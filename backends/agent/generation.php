@@ -1,0 +1,370 @@
+<?php
+// Generations on the server: made, listed, read back, let go.
+
+final class Generation
+{
+    public $id;
+    public $folder;
+    public $packs;
+    public $summary;
+    public $seal;
+
+    /** Throws no_generation, damaged. */
+    public static function open(Request $request, $id)
+    {
+        $self = new self();
+        $self->id = $id;
+        $self->folder = $request->folder . '/generations/' . $id;
+        $self->packs = $request->folder . '/packs';
+        if (!preg_match('/^\d{8}T\d{6}Z$/', $id) || !is_dir($self->folder)) {
+            throw new Failure('no_generation', "there is no generation $id on the server", 'see modoseru generations ' . $request->site);
+        }
+        $text = (string) @file_get_contents($self->folder . '/summary.json');
+        $self->seal = sha256($text);
+        $self->summary = json_decode($text, true);
+        if (!is_array($self->summary) || ($self->summary['generation'] ?? '') !== $id) {
+            throw new Failure('damaged', "the summary of $id is gone or cannot be read", 'take another generation');
+        }
+        if (($self->summary['format'] ?? 0) !== 1) {
+            throw new Failure('damaged', "$id is of a newer format", 'update Modoseru');
+        }
+        return $self;
+    }
+
+    /** Ids, newest first. */
+    public static function ids(Request $request)
+    {
+        return array_values(array_filter(@scandir($request->folder . '/generations', SCANDIR_SORT_DESCENDING) ?: [], function ($name) {
+            return (bool) preg_match('/^\d{8}T\d{6}Z$/', $name);
+        }));
+    }
+
+    public static function newest(Request $request)
+    {
+        foreach (self::ids($request) as $id) {
+            try {
+                return self::open($request, $id);
+            } catch (Failure $e) {
+                continue;
+            }
+        }
+        return null;
+    }
+
+    public function manifest()
+    {
+        return read_manifest($this->folder . '/manifest');
+    }
+
+    /** The manifest and the dump against the summary, without their content. */
+    public function check_index()
+    {
+        foreach (['manifest' => 'manifest', 'dump' => 'database.sql.gz'] as $key => $file) {
+            $path = $this->folder . '/' . $file;
+            if (@filesize($path) !== $this->summary[$key]['size'] || file_sha256($path) !== $this->summary[$key]['sha256']) {
+                throw new Failure('damaged', "the $key of {$this->id} is not what was sealed", 'take another generation');
+            }
+        }
+    }
+
+    public function is_verified()
+    {
+        return is_file($this->folder . '/verified');
+    }
+
+    /** Every byte against the summary; returns the problems, none for a generation that is whole. */
+    public function verify(callable $progress, &$checked = 0)
+    {
+        $problems = [];
+        try {
+            $this->check_index();
+        } catch (Failure $e) {
+            $problems[] = ['what' => $e->getMessage(), 'path' => 'manifest or dump'];
+        }
+        $total = array_sum(array_column($this->summary['packs'], 'size')) + $this->summary['dump']['size'];
+        foreach ($this->summary['packs'] as $pack) {
+            $path = "{$this->packs}/{$pack['id']}.tar";
+            try {
+                if (!is_file($path) || filesize($path) !== $pack['size'] || file_sha256($path) !== $pack['sha256']) {
+                    $problems[] = ['what' => 'is not what was sealed', 'path' => "packs/{$pack['id']}.tar"];
+                }
+            } catch (Failure $e) {
+                $problems[] = ['what' => $e->getMessage(), 'path' => "packs/{$pack['id']}.tar"];
+            }
+            $checked += $pack['size'];
+            $progress($checked, $total, 'bytes');
+        }
+        if (!$problems) {
+            $problems = $this->verify_content($checked);
+        }
+        if (!$problems) {
+            write_durably($this->folder . '/verified', now_text());
+        }
+        return $problems;
+    }
+
+    /** The packs are whole; that the manifest points at what it names shows only by reading each entry. */
+    private function verify_content(&$checked)
+    {
+        $problems = [];
+        $reader = new PackReader($this->packs);
+        foreach ($this->manifest() as $entry) {
+            if ($entry->type === 'f') {
+                try {
+                    $reader->copy($entry, null);
+                } catch (Failure $e) {
+                    $problems[] = ['what' => $e->getMessage(), 'path' => escape_path($entry->path)];
+                }
+            }
+        }
+        $dump = fopen($this->folder . '/database.sql.gz', 'rb');
+        foreach ($this->summary['tables'] as $part) {
+            try {
+                foreach (dump_part($dump, $part) as $statement) {
+                    continue;
+                }
+            } catch (Failure $e) {
+                $problems[] = ['what' => $e->getMessage(), 'path' => 'database.sql.gz'];
+            }
+        }
+        $checked += $this->summary['dump']['size'];
+        return $problems;
+    }
+
+    public function as_record()
+    {
+        $verified = @file_get_contents($this->folder . '/verified');
+        $counts = $this->summary['counts'];
+        return ['id' => $this->id, 'tier' => 'server', 'created' => $this->summary['created'],
+            'bytes' => $counts['bytes'] + $this->summary['dump']['plain'], 'files' => $counts['files'],
+            'tables' => $counts['tables'], 'rows' => $counts['rows'], 'state' => 'complete',
+            'pinned' => is_file($this->folder . '/pinned'), 'verified_at' => $verified ?: null,
+            'stored' => $this->summary['stored'], 'reason' => $this->summary['reason']];
+    }
+}
+
+/** Records and seals of all generations; one that cannot be read is listed as damaged. */
+function list_generations(Request $request)
+{
+    $records = [];
+    $seals = [];
+    foreach (Generation::ids($request) as $id) {
+        try {
+            $generation = Generation::open($request, $id);
+            $records[] = $generation->as_record();
+            $seals[$id] = $generation->seal;
+        } catch (Failure $e) {
+            $records[] = ['id' => $id, 'tier' => 'server', 'created' => preg_replace('/^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/', '$1-$2-$3T$4:$5:$6Z', $id),
+                'state' => 'damaged'];
+        }
+    }
+    return ['generations' => $records, 'summaries' => (object) $seals];
+}
+
+/** The operation `backup`. */
+function operation_backup(Operation $operation)
+{
+    $made = make_generation($operation, $operation->request->text('reason', 'hand'));
+    $operation->step('retention');
+    let_go_of_old($operation, $made['id']);
+    $operation->finish('done', $made['detail'], ['generation' => $made['id'], 'summary' => $made['seal']]);
+}
+
+/** Makes a generation; returns ['id', 'seal', 'detail']. It appears by one rename or not at all. */
+function make_generation(Operation $operation, $reason)
+{
+    $request = $operation->request;
+    $operation->step('prepare');
+    sweep_parts($request);
+    $site = Installation::find($request);
+    $database = Database::open($site);
+    $before = Generation::newest($request);
+    $id = next_id($request);
+    $scan = new Scan($request, $site, $before);
+    check_room($request, $scan->measure($operation), $database);
+    $folder = $request->folder . "/generations/.$id.part";
+    make_folder($folder);
+    $operation->remember('generation', $id);
+
+    $operation->step('database');
+    $dump = new Dump($database, $folder . '/database.sql.gz');
+    $dumped = $dump->write($operation);
+    if ($dumped['outside']) {
+        $operation->note('not_transactional', count($dumped['outside']) . ' tables are not InnoDB and were read outside the snapshot: '
+            . implode(', ', array_slice($dumped['outside'], 0, 5)));
+    }
+    $operation->step('files');
+    $files = $scan->write($operation, $folder . '/manifest', $id);
+
+    $operation->step('seal');
+    $summary = summarise($operation, $id, $reason, $site, $database, $dumped, $files, $folder);
+    $text = json($summary);
+    write_durably($folder . '/RESTORE.txt', restore_by_hand($summary), 0400);
+    write_durably($folder . '/summary.json', $text, 0400);
+    foreach (['manifest', 'database.sql.gz'] as $file) {
+        chmod("$folder/$file", 0400);
+    }
+    sync_folder($folder);
+    if (!@rename($folder, $request->folder . "/generations/$id")) {
+        throw new Failure('no_space', 'cannot keep the generation: ' . last_error('unknown reason'));
+    }
+    sync_folder($request->folder . '/generations');
+    $made = Generation::open($request, $id);
+    $made->check_index();
+    return ['id' => $id, 'seal' => $made->seal, 'detail' => sprintf('%d files, %d tables, %d new bytes stored',
+        $summary['counts']['files'], $summary['counts']['tables'], $summary['stored'])];
+}
+
+function summarise(Operation $operation, $id, $reason, Installation $site, Database $database, array $dumped, array $files, $folder)
+{
+    $tables = array_values(array_filter($dumped['tables'], function ($part) {
+        return $part['kind'] === 'table';
+    }));
+    $stored = ($files['pack']['size'] ?? 0) + $files['manifest'] + $dumped['size'];
+    return ['format' => 1, 'generation' => $id, 'site' => $operation->request->site, 'url' => $operation->request->text('url', ''),
+        'created' => preg_replace('/^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/', '$1-$2-$3T$4:$5:$6Z', $id), 'reason' => $reason,
+        'scanned' => $files['scanned'], 'agent' => substr(basename(__FILE__), 6, 16), 'php' => PHP_VERSION,
+        'areas' => $site->areas(), 'abspath' => $site->abspath,
+        'database' => ['engine' => $database->engine, 'version' => $database->version, 'prefix' => $database->prefix],
+        'counts' => ['files' => $files['files'], 'folders' => $files['folders'], 'links' => $files['links'], 'bytes' => $files['bytes'],
+            'tables' => count($tables), 'rows' => array_sum(array_column($tables, 'rows'))],
+        'tables' => $dumped['tables'], 'packs' => $files['packs'],
+        'manifest' => ['size' => $files['manifest'], 'sha256' => file_sha256($folder . '/manifest')],
+        'dump' => ['size' => $dumped['size'], 'sha256' => file_sha256($folder . '/database.sql.gz'), 'plain' => $dumped['plain']],
+        'stored' => $stored, 'skipped' => $files['skipped']];
+}
+
+/** Ids never repeat or go backwards, also when the clock does or the newest generation was let go. */
+function next_id(Request $request)
+{
+    $newest = max(array_merge([trim((string) @file_get_contents($request->folder . '/last-id'))],
+        array_slice(Generation::ids($request), 0, 1)));
+    $id = gmdate('Ymd\THis\Z');
+    if ($newest !== '' && strcmp($id, $newest) <= 0) {
+        $moment = DateTime::createFromFormat('Ymd\THis\Z', $newest, new DateTimeZone('UTC'));
+        $id = $moment->modify('+1 second')->format('Ymd\THis\Z');
+    }
+    write_durably($request->folder . '/last-id', $id);
+    return $id;
+}
+
+/** `$need` bytes and entries must fit the disk and the configured quotas, with something to spare. */
+function check_room(Request $request, array $need, $database = null)
+{
+    $bytes = $need['bytes'];
+    if ($database) {
+        $bytes += (int) (array_sum(array_column($database->tables(), 'bytes')) / 2);
+    }
+    $free = @disk_free_space($request->folder);
+    $spare = 16777216;
+    if ($free !== false && $bytes + $spare > $free) {
+        throw new Failure('no_space', sprintf('%s are needed and the server has %s free', size_text($bytes + $spare), size_text($free)),
+            'free some space in the account, or keep fewer generations');
+    }
+    $most = $request->get('bytes_max');
+    if ($most !== null && $bytes + $need['used'] > $most) {
+        throw new Failure('no_space', sprintf('%s are needed and the quota of %s has %s left', size_text($bytes), size_text($most),
+            size_text(max(0, $most - $need['used']))), 'free some space in the account, or keep fewer generations');
+    }
+    $most = $request->get('files_max');
+    if ($most !== null && $need['entries'] > $most) {
+        throw new Failure('no_space', "the account may hold $most files and would hold {$need['entries']}", 'remove some files');
+    }
+}
+
+function size_text($bytes)
+{
+    for ($unit = 0; $bytes >= 1000 && $unit < 4; $unit++) {
+        $bytes /= 1000;
+    }
+    return sprintf($unit ? '%.1f %s' : '%d %s', $bytes, ['bytes', 'kB', 'MB', 'GB', 'TB'][$unit]);
+}
+
+/** Half-made packs, generations and staged trees of interrupted runs. Called under the lock. */
+function sweep_parts(Request $request)
+{
+    foreach (['generations', 'packs'] as $sub) {
+        foreach (@scandir($request->folder . '/' . $sub) ?: [] as $name) {
+            if (preg_match('/^\..*\.part$/', $name)) {
+                remove_tree($request->folder . "/$sub/$name");
+            }
+        }
+    }
+    $ids = Generation::ids($request);
+    foreach (@scandir($request->folder . '/packs') ?: [] as $name) {
+        // A pack is newer than every generation only where its own never appeared.
+        if (preg_match('/^(\d{8}T\d{6}Z)\.tar$/', $name, $found) && (!$ids || strcmp($found[1], $ids[0]) > 0)) {
+            remove_tree($request->folder . "/packs/$name");
+        }
+    }
+    foreach (glob($request->root . '/modoseru-*.php') ?: [] as $page) {
+        if (preg_match('/^modoseru-[0-9a-f]{32}\.php$/', basename($page))) {
+            @unlink($page);
+        }
+    }
+}
+
+/**
+ * Lets the oldest go, never on count alone (FACTS 2): more than `keep` newer weekly ones, older than `min_age_s`, not
+ * pinned, and one of the newer ones was read back whole.
+ */
+function let_go_of_old(Operation $operation, $newest)
+{
+    $request = $operation->request;
+    $keep = max(1, $request->whole('keep', 8));
+    $age = $request->whole('min_age_s', 56 * 86400);
+    $weekly = 0;
+    $old = [];
+    foreach (Generation::ids($request) as $id) {
+        try {
+            $generation = Generation::open($request, $id);
+        } catch (Failure $e) {
+            $operation->note('damaged', $e->getMessage(), 'warning', $id);
+            continue;
+        }
+        $moment = strtotime($generation->summary['created']);
+        if ($weekly >= $keep && time() - $moment >= $age && !is_file($generation->folder . '/pinned')) {
+            $old[] = $generation;
+        }
+        $weekly += $generation->summary['reason'] === 'weekly' ? 1 : 0;
+    }
+    if (!$old) {
+        return;
+    }
+    $proof = Generation::open($request, $newest);
+    if (!$proof->is_verified()) {
+        $problems = $proof->verify([$operation, 'progress']);
+        if ($problems) {
+            $operation->note('damaged', "nothing was let go: the newest generation does not read back: {$problems[0]['path']} {$problems[0]['what']}", 'error', $newest);
+            return;
+        }
+    }
+    foreach ($old as $generation) {
+        $operation->checkpoint(true);
+        forget_generation($request, $generation);
+        $operation->note('let_go', "the generation {$generation->id} was let go", 'info', $generation->id);
+    }
+}
+
+/** The generation first, by one rename; its packs when no other generation needs them. */
+function forget_generation(Request $request, Generation $generation)
+{
+    $gone = $request->folder . '/generations/.' . $generation->id . '.part';
+    if (!@rename($generation->folder, $gone)) {
+        throw new Failure('no_state', 'cannot let go of a generation: ' . last_error('unknown reason'));
+    }
+    remove_tree($gone);
+    $needed = [];
+    foreach (Generation::ids($request) as $id) {
+        try {
+            $needed += array_flip(array_column(Generation::open($request, $id)->summary['packs'], 'id'));
+        } catch (Failure $e) {
+            return;
+        }
+    }
+    foreach ($generation->summary['packs'] as $pack) {
+        if (!isset($needed[$pack['id']])) {
+            @unlink("{$generation->packs}/{$pack['id']}.tar");
+        }
+    }
+}

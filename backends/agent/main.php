@@ -1,0 +1,184 @@
+<?php
+// The door: reads the request, finds the verb, answers behind the marker. Protocol 1 is written down in client.py.
+
+/** The one thing that is global: whose answer this process speaks. */
+final class Context
+{
+    public static $marker = '';
+}
+
+function main(array $argv)
+{
+    umask(0077);
+    ini_set('display_errors', 'stderr');
+    set_time_limit(0);
+    $verb = $argv[1] ?? '';
+    if ($verb === 'work') {
+        work(Operation::load((string) ($argv[2] ?? '')));
+        return 0;
+    }
+    $input = (string) stream_get_contents(STDIN, 16777216);
+    if ($verb === 'config') {
+        answer_config($input);
+        return 0;
+    }
+    $fields = json_decode($input, true);
+    if (!is_array($fields)) {
+        fwrite(STDERR, "the request is not a JSON object\n");
+        return 2;
+    }
+    try {
+        $request = new Request($fields);
+        Context::$marker = $request->marker;
+        return answer($verb, $request);
+    } catch (Failure $e) {
+        $error = ['code' => $e->word, 'message' => $e->getMessage(), 'hint' => $e->hint];
+    } catch (Throwable $e) {
+        $error = ['code' => 'internal', 'message' => short_error($e), 'hint' => 'report it'];
+    }
+    say((string) ($fields['marker'] ?? ''), ['error' => $error]);
+    return 1;
+}
+
+/** Answers, and returns the exit status; or what has to be done with WordPress loaded. */
+function answer($verb, Request $request)
+{
+    $children = ['upgrade' => 'answer_upgrade', 'upgrade-database' => 'answer_upgrade_database', 'flush' => 'answer_flush'];
+    if (isset($children[$verb])) {
+        return $children[$verb]($request);
+    }
+    $launched = ['snapshot' => 'backup', 'restore' => 'restore', 'undo' => 'undo', 'update' => 'update', 'probe' => 'probe'];
+    if (isset($launched[$verb])) {
+        if ($verb === 'undo') {
+            undoable($request);
+        }
+        if ($verb === 'restore') {
+            Generation::open($request, $request->text('generation'));
+            only_of($request);
+        }
+        $reply = launch($request, $launched[$verb]);
+    } else {
+        $verbs = ['inspect' => 'answer_inspect', 'generations' => 'list_generations', 'operations' => 'answer_operations',
+            'preview' => 'answer_preview', 'verify' => 'answer_verify', 'answer' => 'answer_answer', 'follow' => 'answer_follow',
+            'cancel' => 'answer_cancel', 'recover' => 'answer_recover', 'page' => 'answer_page'];
+        if (!isset($verbs[$verb])) {
+            throw new Failure('bad_request', 'the agent has no such verb', 'update Modoseru');
+        }
+        $reply = $verbs[$verb]($request);
+    }
+    if ($verb === 'inspect') {
+        return $reply;
+    }
+    say($request->marker, ['reply' => $reply]);
+    return 0;
+}
+
+function answer_operations(Request $request)
+{
+    $alive = Lock::held($request);
+    $records = [];
+    foreach (array_slice(Operation::all($request), 0, 200) as $operation) {
+        $records[] = $operation->as_record($alive);
+        $alive = $alive && $operation->outcome !== null;
+    }
+    return ['operations' => $records];
+}
+
+function answer_verify(Request $request)
+{
+    $generation = Generation::open($request, $request->text('generation'));
+    $checked = 0;
+    $problems = $generation->verify(function ($done, $total) use ($request) {
+        say($request->marker, ['event' => ['type' => 'progress', 'at' => now_text(), 'done' => $done, 'total' => $total, 'unit' => 'bytes']]);
+    }, $checked);
+    return ['outcome' => $problems ? 'damaged' : 'ok', 'checked_bytes' => $checked, 'problems' => array_slice($problems, 0, 1000),
+        'summary' => $generation->seal];
+}
+
+/** The answer is a file, so that it counts whether or not the process that asked still lives. */
+function answer_answer(Request $request)
+{
+    $operation = Operation::find($request, $request->text('operation'));
+    $number = $request->whole('number');
+    if ($operation->outcome !== null || !$operation->asked || $operation->asked['number'] !== $number) {
+        return ['state' => $operation->outcome !== null ? 'finished' : 'running'];
+    }
+    write_durably("{$operation->folder}/answer-$number", json(['keep' => (bool) $request->get('keep'), 'detail' => $request->text('detail', '')]));
+    if (Lock::held($request)) {
+        return ['state' => 'running'];
+    }
+    spawn_worker($operation);
+    return ['state' => 'running'];
+}
+
+function answer_follow(Request $request)
+{
+    return follow(Operation::find($request, $request->text('operation')), $request->whole('from', 0));
+}
+
+function answer_cancel(Request $request)
+{
+    $operation = Operation::find($request, $request->text('operation'));
+    if ($operation->outcome !== null) {
+        return ['asked' => false];
+    }
+    write_durably($operation->folder . '/cancel', now_text());
+    if (!Lock::held($request)) {
+        // Nobody is there to notice: a question that waits is answered, what a dead process left is recovered.
+        if ($operation->asked) {
+            write_durably("{$operation->folder}/answer-{$operation->asked['number']}", json(['keep' => false, 'detail' => 'cancelled by an operator']));
+        }
+        spawn_worker($operation);
+    }
+    return ['asked' => true];
+}
+
+function answer_recover(Request $request)
+{
+    $lock = is_dir($request->folder) ? Lock::take($request, 2.0) : null;
+    if (!$lock) {
+        return ['recovered' => []];
+    }
+    $recovered = [];
+    foreach (Operation::all($request) as $operation) {
+        if ($operation->outcome === null) {
+            resume($operation);
+            $now = Operation::load($operation->folder);
+            if ($now->outcome !== null) {
+                $recovered[] = ['operation' => $now->id, 'outcome' => $now->outcome];
+            }
+        }
+    }
+    sweep_parts($request);
+    fclose($lock);
+    return ['recovered' => $recovered];
+}
+
+function answer_page(Request $request)
+{
+    $page = leave_page($request, $request->get('token'));
+    if ($page === null) {
+        throw new Failure('not_writable', "the document root {$request->root} cannot be written by this account", 'correct its owner');
+    }
+    return ['page' => $page];
+}
+
+$modoseru = main($argv);
+if ($modoseru instanceof Boot) {
+    $modoseru->prepare();
+    try {
+        require_once $modoseru->file;
+        $modoseru_answer = ($modoseru->then)();
+    } catch (Throwable $e) {
+        $GLOBALS['modoseru_boot_error'] = ['message' => $e->getMessage(), 'file' => $e->getFile(), 'line' => $e->getLine()];
+        $modoseru->finish();
+        fwrite(STDERR, short_error($e) . "\n");
+        exit(1);
+    }
+    $modoseru->finish();
+    if ($modoseru_answer !== null) {
+        say(Context::$marker, $modoseru_answer);
+    }
+    exit(0);
+}
+exit($modoseru);

@@ -1,0 +1,530 @@
+<?php
+// One operation of a site: its folder, its append-only journal, its lock, and how it is launched, followed, asked.
+
+/** The journal is the only truth about an operation; lines whose type starts with "_" are the agent's own memory. */
+final class Operation
+{
+    public $id;
+    public $folder;
+    public $request;
+    public $state = [];
+    public $line = 0;
+    public $outcome = null;
+    public $asked = null;
+    public $kind = '';
+    public $started = null;
+    public $last = [];
+    private $journal = null;
+    private $marker;
+    private $shown = 0.0;
+    private $looked = 0.0;
+    private $spent = 0.0;
+
+    public static function create(Request $request, $kind)
+    {
+        $id = gmdate('Ymd\THis\Z') . '-' . $kind . '-' . random_hex(6);
+        $folder = $request->folder . '/ops/' . $id;
+        make_folder($folder);
+        write_durably($folder . '/request', json($request->fields));
+        return self::load($folder);
+    }
+
+    public static function load($folder)
+    {
+        $self = new self();
+        $self->folder = $folder;
+        $self->id = basename($folder);
+        $self->kind = explode('-', $self->id)[1] ?? '';
+        $fields = json_decode((string) @file_get_contents($folder . '/request'), true);
+        if (!is_array($fields)) {
+            throw new Failure('no_operation', "the operation {$self->id} has no request", 'look at modoseru operations');
+        }
+        $self->request = new Request($fields);
+        foreach ($self->lines() as $event) {
+            $self->replay($event);
+        }
+        return $self;
+    }
+
+    public static function find(Request $request, $id)
+    {
+        $folder = $request->folder . '/ops/' . $id;
+        if (!preg_match('/^\d{8}T\d{6}Z-[a-z]{2,12}-[0-9a-f]{6}$/', $id) || !is_dir($folder)) {
+            throw new Failure('no_operation', "there is no operation $id on this site", 'see modoseru operations ' . $request->site);
+        }
+        return self::load($folder);
+    }
+
+    /** All of the site's, newest first. */
+    public static function all(Request $request)
+    {
+        $found = [];
+        foreach (@scandir($request->folder . '/ops', SCANDIR_SORT_DESCENDING) ?: [] as $name) {
+            if (preg_match('/^\d{8}T\d{6}Z-/', $name) && is_file($request->folder . "/ops/$name/request")) {
+                $found[] = self::load($request->folder . '/ops/' . $name);
+            }
+        }
+        return $found;
+    }
+
+    /** Whole lines only: a torn last one is what a killed process left, and stands for nothing. */
+    public function lines($offset = 0, &$end = 0)
+    {
+        $handle = @fopen($this->folder . '/journal', 'rb');
+        if (!$handle) {
+            return;
+        }
+        fseek($handle, $offset);
+        $end = $offset;
+        while (($text = fgets($handle)) !== false) {
+            if (substr($text, -1) !== "\n") {
+                break;
+            }
+            $end = ftell($handle);
+            $event = json_decode($text, true);
+            if (is_array($event)) {
+                yield $event;
+            }
+        }
+        fclose($handle);
+    }
+
+    private function replay(array $event)
+    {
+        $type = $event['type'];
+        if ($type === '_state') {
+            $this->state[$event['key']] = $event['value'];
+            return;
+        }
+        $this->line = $event['line'] + 1;
+        $this->last = $event;
+        if ($type === 'started') {
+            $this->started = $event['at'];
+        } elseif ($type === 'asked') {
+            $this->asked = $event;
+        } elseif ($type === 'answered') {
+            $this->asked = null;
+        } elseif ($type === 'finished') {
+            $this->outcome = $event['outcome'];
+        }
+    }
+
+    /** Also speaks to `$marker`'s client, where the host lets nothing live detached. */
+    public function attach($marker)
+    {
+        $this->marker = $marker;
+    }
+
+    private function append(array $event, $durable = true)
+    {
+        if (!$this->journal) {
+            $this->journal = @fopen($this->folder . '/journal', 'ab');
+            if (!$this->journal) {
+                throw new Failure('no_state', 'cannot write the journal: ' . last_error('unknown reason'), 'look at the disk and its permissions');
+            }
+            if ($size = fstat($this->journal)['size']) {
+                $bytes = file_get_contents($this->folder . '/journal', false, null, $size - 1);
+                if ($bytes !== "\n") {
+                    fwrite($this->journal, "\n");
+                }
+            }
+        }
+        $event = ['type' => $event['type'], 'at' => now_text()] + $event;
+        write_all($this->journal, json($event) . "\n", 'the journal');
+        if ($durable) {
+            sync_handle($this->journal, $this->folder . '/journal');
+        }
+        $this->replay($event);
+        if ($this->marker && $event['type'][0] !== '_') {
+            say($this->marker, ['event' => $event]);
+        }
+    }
+
+    private function event($type, array $fields, $durable = true)
+    {
+        $this->append(['type' => $type, 'line' => $this->line] + $fields, $durable);
+    }
+
+    public function begin()
+    {
+        $this->event('started', ['operation' => $this->id, 'site' => $this->request->site, 'kind' => $this->kind]);
+    }
+
+    public function remember($key, $value)
+    {
+        $this->append(['type' => '_state', 'key' => $key, 'value' => $value]);
+    }
+
+    public function recall($key, $default = null)
+    {
+        return array_key_exists($key, $this->state) ? $this->state[$key] : $default;
+    }
+
+    public function step($name)
+    {
+        $this->checkpoint(true);
+        $this->shown = 0.0;
+        $this->event('step', ['name' => $name]);
+    }
+
+    /** At most five lines a second; also where a long loop notices a cancel and keeps to its share of the processor. */
+    public function progress($done, $total, $unit)
+    {
+        $this->checkpoint();
+        $now = microtime(true);
+        if ($now - $this->shown >= 0.2 || $done === $total) {
+            $this->shown = $now;
+            $this->event('progress', ['done' => $done, 'total' => $total, 'unit' => $unit], false);
+        }
+    }
+
+    public function note($word, $text, $level = 'info', $item = null)
+    {
+        $this->event('note', ['code' => $word, 'text' => $text, 'level' => $level, 'item' => $item]);
+    }
+
+    public function finish($outcome, $detail = '', array $more = [])
+    {
+        $this->event('finished', ['outcome' => $outcome, 'detail' => $detail] + $more);
+    }
+
+    public function checkpoint($always = false)
+    {
+        $now = microtime(true);
+        if (!$always && $now - $this->looked < 0.1) {
+            return;
+        }
+        $share = (float) $this->request->get('cpu', 1.0);
+        if ($share < 1.0 && $this->looked) {
+            usleep((int) (1e6 * min(2.0, ($now - $this->looked) * (1 / max(0.05, $share) - 1))));
+        }
+        $this->looked = microtime(true);
+        clearstatcache(true, $this->folder . '/cancel');
+        if (file_exists($this->folder . '/cancel') && $this->recall('phase') === null) {
+            throw new Cancelled('cancelled by an operator');
+        }
+    }
+
+    /**
+     * Asks whoever follows to look from outside, and waits.
+     * Returns [keep, detail], or null where nobody answered within `$seconds`.
+     */
+    public function ask($subject, $token, $item, $seconds)
+    {
+        $number = $this->recall('questions', 0) + 1;
+        $this->remember('questions', $number);
+        $this->event('asked', ['number' => $number, 'subject' => $subject, 'token' => $token, 'item' => $item]);
+        for ($until = microtime(true) + $seconds; microtime(true) < $until; usleep(50000)) {
+            $answer = $this->answer($number);
+            if ($answer) {
+                return $answer;
+            }
+            clearstatcache(true, $this->folder . '/cancel');
+            if (file_exists($this->folder . '/cancel')) {
+                return $this->settle($number, false, 'cancelled by an operator');
+            }
+        }
+        return null;
+    }
+
+    /** The answer to question `$number`, noted in the journal when it is first read. */
+    public function answer($number)
+    {
+        $file = $this->folder . '/answer-' . $number;
+        clearstatcache(true, $file);
+        $answer = is_file($file) ? json_decode((string) file_get_contents($file), true) : null;
+        return is_array($answer) ? $this->settle($number, !empty($answer['keep']), (string) ($answer['detail'] ?? '')) : null;
+    }
+
+    public function settle($number, $keep, $detail)
+    {
+        $this->event('answered', ['number' => $number, 'keep' => $keep, 'detail' => $detail]);
+        return [$keep, $detail];
+    }
+
+    public function cancel_asked()
+    {
+        return file_exists($this->folder . '/cancel');
+    }
+
+    public function as_record($alive)
+    {
+        $state = $this->outcome !== null ? 'finished' : ($alive ? 'running' : ($this->asked ? 'waiting' : 'orphaned'));
+        return ['operation' => $this->id, 'kind' => $this->kind, 'state' => $state, 'outcome' => $this->outcome,
+            'generation' => $this->last['generation'] ?? $this->recall('generation'), 'started' => $this->started,
+            'detail' => $this->outcome !== null ? ($this->last['detail'] ?? '') : ''];
+    }
+}
+
+/** The site's lock. The handle is inherited by children, so that a dead agent's child still holds it. */
+final class Lock
+{
+    public static function path(Request $request)
+    {
+        return $request->folder . '/lock';
+    }
+
+    /** A handle that holds the lock, or null where another process does. */
+    public static function take(Request $request, $seconds = 0.0)
+    {
+        make_folder($request->folder);
+        $handle = @fopen(self::path($request), 'c');
+        if (!$handle) {
+            throw new Failure('no_state', 'cannot open the lock: ' . last_error('unknown reason'), 'make the home folder writable');
+        }
+        for ($until = microtime(true) + $seconds; ; usleep(20000)) {
+            if (flock($handle, LOCK_EX | LOCK_NB)) {
+                return $handle;
+            }
+            if (microtime(true) >= $until) {
+                fclose($handle);
+                return null;
+            }
+        }
+    }
+
+    public static function held(Request $request)
+    {
+        $handle = @fopen(self::path($request), 'r');
+        if (!$handle) {
+            return false;
+        }
+        $free = flock($handle, LOCK_SH | LOCK_NB);
+        fclose($handle);
+        return !$free;
+    }
+}
+
+/** Starts `work` on a new operation in a process of its own, then follows it. */
+function launch(Request $request, $kind)
+{
+    foreach (['', '/ops', '/packs', '/generations'] as $sub) {
+        make_folder($request->folder . $sub);
+    }
+    refuse_if_busy($request);
+    $operation = Operation::create($request, $kind);
+    if ($request->get('attached')) {
+        say($request->marker, ['reply' => ['operation' => $operation->id, 'detached' => false]]);
+        ignore_user_abort(true);
+        $operation->attach($request->marker);
+        work($operation);
+        return ['state' => 'finished'];
+    }
+    spawn_worker($operation);
+    say($request->marker, ['reply' => ['operation' => $operation->id, 'detached' => true]]);
+    return follow($operation, 0);
+}
+
+function refuse_if_busy(Request $request)
+{
+    foreach (Operation::all($request) as $other) {
+        if ($other->outcome !== null) {
+            continue;
+        }
+        if (Lock::held($request)) {
+            throw new Failure('busy', "{$other->kind} is running on this site", $other->id);
+        }
+        if ($other->asked && $other->recall('phase') === 'switched') {
+            throw new Failure('waiting', "the {$other->kind} on this site waits for somebody to look", $other->id);
+        }
+    }
+    if (Lock::held($request)) {
+        throw new Failure('busy', 'another process works on this site', 'try again in a moment');
+    }
+}
+
+function spawn_worker(Operation $operation)
+{
+    $log = $operation->folder . '/stderr';
+    $process = @proc_open(myself('work', [$operation->folder]),
+        [0 => ['file', '/dev/null', 'r'], 1 => ['file', '/dev/null', 'w'], 2 => ['file', $log, 'a']], $pipes, home());
+    if (!is_resource($process)) {
+        throw new Failure('no_detach', 'the host does not let a process be started: ' . last_error('proc_open failed'),
+            'set [server] attached = true');
+    }
+    $line = $operation->line;
+    for ($until = microtime(true) + 15; microtime(true) < $until; usleep(5000)) {
+        $now = Operation::load($operation->folder);
+        if ($now->line > $line || $now->outcome !== null) {
+            return;
+        }
+        if (!proc_get_status($process)['running']) {
+            $text = trim((string) @file_get_contents($log));
+            throw new Failure('no_detach', 'the process for the operation ended at once: ' . substr($text, -300),
+                'set [server] attached = true');
+        }
+    }
+    throw new Failure('no_detach', 'the process for the operation did not begin within 15 s', 'set [server] attached = true');
+}
+
+/** Sends the operation's events from line `$from` on; returns when it finished, waits, or its process is gone. */
+function follow(Operation $operation, $from)
+{
+    $marker = Context::$marker;
+    $offset = 0;
+    $quiet = microtime(true);
+    $settled = false;
+    while (true) {
+        foreach ($operation->lines($offset, $offset) as $event) {
+            if ($event['type'][0] !== '_' && $event['line'] >= $from) {
+                say($marker, ['event' => $event]);
+                $from = $event['line'] + 1;
+                $quiet = microtime(true);
+            }
+            if ($event['type'] === 'finished') {
+                return ['state' => 'finished'];
+            }
+        }
+        if ($settled) {
+            $now = Operation::load($operation->folder);
+            return ['state' => $now->outcome !== null ? 'finished' : ($now->asked ? 'waiting' : 'orphaned')];
+        }
+        $settled = !Lock::held($operation->request);
+        if (microtime(true) - $quiet > 5) {
+            // A write is the only way to notice that the client is gone.
+            @fwrite(STDOUT, "\n");
+            fflush(STDOUT);
+            $quiet = microtime(true);
+        }
+        if (!$settled) {
+            usleep(30000);
+        }
+    }
+}
+
+/** The worker: holds the lock from its first line to its last. */
+function work(Operation $operation)
+{
+    if (function_exists('posix_setsid')) {
+        @posix_setsid();
+    }
+    if (function_exists('pcntl_signal')) {
+        pcntl_signal(SIGHUP, SIG_IGN);
+    }
+    if (function_exists('proc_nice')) {
+        @proc_nice(10);
+    }
+    $lock = Lock::take($operation->request, 10.0);
+    if (!$lock) {
+        $operation->finish('cancelled', 'another process works on this site', ['code' => 'busy']);
+        return;
+    }
+    $again = $operation->started !== null;
+    try {
+        recover_others($operation);
+        if ($again) {
+            resume($operation);
+            return;
+        }
+        $operation->begin();
+        perform($operation);
+    } catch (Throwable $e) {
+        give_up($operation, $e);
+    } finally {
+        fclose($lock);
+    }
+}
+
+/** Takes everything back and says how it ended; what cannot be taken back needs a hand. */
+function give_up(Operation $operation, Throwable $why)
+{
+    try {
+        if (!$why instanceof NeedsHand) {
+            abandon($operation);
+        }
+    } catch (NeedsHand $e) {
+        $why = $e;
+    }
+    if ($why instanceof NeedsHand) {
+        $operation->finish('needs_hand', $why->getMessage(), ['code' => 'needs_hand', 'hint' => $why->hint]);
+    } elseif ($why instanceof Cancelled) {
+        $operation->finish('cancelled', $why->getMessage());
+    } elseif ($why instanceof Failure) {
+        $operation->finish('rolled_back', $why->getMessage(), ['code' => $why->word, 'hint' => $why->hint]);
+    } else {
+        $operation->finish('rolled_back', short_error($why), ['code' => 'internal', 'hint' => 'report it with the log of this operation']);
+    }
+}
+
+function short_error(Throwable $e)
+{
+    return get_class($e) . ': ' . $e->getMessage() . ' (' . basename($e->getFile()) . ':' . $e->getLine() . ')';
+}
+
+/** The site is between two states and the agent could not bring it back by itself. */
+class NeedsHand extends Exception
+{
+    public $hint;
+
+    public function __construct($message, $hint)
+    {
+        parent::__construct($message);
+        $this->hint = $hint;
+    }
+}
+
+function perform(Operation $operation)
+{
+    $kinds = ['backup' => 'operation_backup', 'restore' => 'operation_restore', 'undo' => 'operation_undo',
+        'update' => 'operation_update', 'probe' => 'operation_probe'];
+    if (!isset($kinds[$operation->kind])) {
+        throw new Failure('bad_request', "this agent has no operation {$operation->kind}", 'update Modoseru');
+    }
+    $kinds[$operation->kind]($operation);
+}
+
+/** Lives for a moment after its connection was closed: shows whether the host lets detached work live. */
+function operation_probe(Operation $operation)
+{
+    $operation->step('wait');
+    usleep(1500000);
+    $operation->finish('done', 'detached work lives on');
+}
+
+/** An answered question whose process is gone goes on here; everything else of a dead process is rolled back. */
+function resume(Operation $operation)
+{
+    if ($operation->outcome !== null) {
+        return;
+    }
+    $asked = $operation->asked;
+    $answer = $asked ? $operation->answer($asked['number']) : null;
+    if ($asked && $asked['subject'] === 'look' && $operation->recall('phase') === 'switched'
+        && in_array($operation->kind, ['restore', 'undo'], true)) {
+        if ($answer) {
+            conclude_switch($operation, $answer);
+        }
+        return;
+    }
+    roll_back_dead($operation);
+}
+
+/** What a dead process left unfinished, other than one that only waits for an answer. */
+function recover_others(Operation $mine)
+{
+    foreach (Operation::all($mine->request) as $other) {
+        if ($other->id !== $mine->id && $other->outcome === null) {
+            resume($other);
+        }
+    }
+}
+
+function roll_back_dead(Operation $operation)
+{
+    try {
+        abandon($operation);
+        $operation->finish('rolled_back', 'its process died; everything was taken back');
+    } catch (NeedsHand $e) {
+        $operation->finish('needs_hand', $e->getMessage(), ['code' => 'needs_hand', 'hint' => $e->hint]);
+    }
+}
+
+/** Brings the site and the state folder back to what they were before the operation, from its journal alone. */
+function abandon(Operation $operation)
+{
+    if ($operation->recall('phase') === 'switching' || $operation->recall('phase') === 'switched') {
+        switch_back($operation);
+    }
+    drop_staging($operation);
+    sweep_parts($operation->request);
+}

@@ -1,0 +1,622 @@
+<?php
+// Restore is a transaction (DESIGN 4): preflight, stage, verify, switch, check; undo is its mirror.
+
+function operation_restore(Operation $operation)
+{
+    $request = $operation->request;
+    $operation->step('preflight');
+    sweep_parts($request);
+    $generation = Generation::open($request, $request->text('generation'));
+    $operation->remember('generation', $generation->id);
+    $only = only_of($request);
+    $generation->check_index();
+    $blockers = blockers($request, $generation, $only);
+    if ($blockers) {
+        throw new Failure($blockers[0]['code'], $blockers[0]['message'], $blockers[0]['hint']);
+    }
+    $plan = ['units' => [], 'tables' => null, 'closed' => []];
+    $operation->step('stage');
+    if ($only !== 'database') {
+        $plan['units'] = stage_files($operation, $generation, $only);
+        $plan['closed'] = array_values(array_filter([$generation->summary['abspath']], function ($folder) use ($request) {
+            return Installation::below($folder, $request->root);
+        }));
+    }
+    if ($only === 'all' || $only === 'database') {
+        $plan['tables'] = stage_tables($operation, $generation);
+    }
+    $operation->step('verify');
+    verify_staged($operation, $generation, $only, $plan['tables']);
+    $operation->step('switch');
+    switch_over($operation, $plan);
+    look_and_conclude($operation);
+}
+
+/** `all`, `files`, `database`, or a list of paths below the document root. */
+function only_of(Request $request)
+{
+    $only = $request->get('only', 'all');
+    if (is_array($only)) {
+        foreach ($request->words('only') as $path) {
+            if (!is_safe_path($path)) {
+                throw new Failure('bad_request', "\"$path\" is not a path below the document root", 'name it as modoseru diff does');
+            }
+        }
+        return array_map(function ($path) {
+            return 'root/' . trim($path, '/');
+        }, $request->words('only'));
+    }
+    if (!in_array($only, ['all', 'files', 'database'], true)) {
+        throw new Failure('bad_request', "\"$only\" can not be restored", 'all, files, database or paths');
+    }
+    return $only;
+}
+
+/** Why a restore would fail, found before anything is touched. */
+function blockers(Request $request, Generation $generation, $only)
+{
+    $found = [];
+    $add = function ($word, $message, $hint) use (&$found) {
+        $found[] = ['code' => $word, 'message' => $message, 'hint' => $hint];
+    };
+    $files = $only === 'database' ? 0 : $generation->summary['counts']['bytes'];
+    $tables = $only === 'all' || $only === 'database';
+    $need = $files + ($tables ? 2 * $generation->summary['dump']['plain'] : 0) + 16777216;
+    $free = @disk_free_space($request->folder);
+    if ($free !== false && $need > $free) {
+        $add('no_space', sprintf('the restore needs %s and the server has %s free', size_text($need), size_text($free)), 'free some space in the account');
+    }
+    if ($only !== 'database' && is_dir($request->root) && !is_writable($request->root)) {
+        $add('not_writable', "the document root {$request->root} cannot be written by this account", 'correct its owner or permissions');
+    }
+    if ($tables) {
+        try {
+            $database = Database::open(installation_for_restore($request, $generation));
+            $most = (int) $database->one('SELECT @@max_allowed_packet');
+            if ($most < 1048576) {
+                $add('small_packet', "the database accepts statements of $most bytes at most", 'raise max_allowed_packet to 1M or more');
+            }
+        } catch (Failure $e) {
+            $add($e->word, $e->getMessage(), $e->hint);
+        }
+    }
+    return $found;
+}
+
+/** The live wp-config.php knows the database; where it is gone or broken, the generation's does. */
+function installation_for_restore(Request $request, Generation $generation)
+{
+    try {
+        return Installation::find($request);
+    } catch (Failure $e) {
+        if (!in_array($e->word, ['no_root', 'no_wordpress', 'no_config'], true)) {
+            throw $e;
+        }
+    }
+    foreach ($generation->manifest() as $entry) {
+        if ($entry->type === 'f' && basename($entry->path) === 'wp-config.php'
+            && in_array(dirname(area_path($generation, $entry->path)), [$generation->summary['abspath'], dirname($generation->summary['abspath'])], true)) {
+            $copy = $request->folder . '/ops/.config-' . random_hex(8) . '.php';
+            $out = fopen($copy, 'xb');
+            chmod($copy, 0600);
+            try {
+                (new PackReader($generation->packs))->copy($entry, $out);
+                return Installation::from_config($copy, $request->root);
+            } finally {
+                fclose($out);
+                unlink($copy);
+            }
+        }
+    }
+    throw $e;
+}
+
+function area_path(Generation $generation, $path)
+{
+    $cut = strpos($path, '/');
+    $area = $cut === false ? $path : substr($path, 0, $cut);
+    $start = $generation->summary['areas'][$area] ?? null;
+    if ($start === null) {
+        throw new Failure('damaged', "the manifest names an unknown area $area", 'take another generation');
+    }
+    return basename($start) === substr($path, $cut + 1) && $area === 'config' ? $start : ($cut === false ? $start : $start . substr($path, $cut));
+}
+
+/**
+ * Where a staged tree may lie: on the file system of `$live`, outside every document root where that can be had.
+ * The place inside the document root is the last resort; nothing there is served (0700, random name).
+ */
+function staging_place(Operation $operation, $live)
+{
+    $device = @stat(is_dir($live) ? $live : dirname($live))['dev'];
+    foreach ([$operation->folder, dirname($live), $live] as $place) {
+        if (is_dir($place) && is_writable($place) && @stat($place)['dev'] === $device) {
+            return $place === $operation->folder ? $place : $place . '/.modoseru-' . substr($operation->id, -6);
+        }
+    }
+    throw new Failure('not_writable', "there is no place on the disk of $live for a staged copy", 'make its folder writable');
+}
+
+/** Writes every wanted entry beside the live site; returns the plan's units. */
+function stage_files(Operation $operation, Generation $generation, $only)
+{
+    $roots = [];
+    foreach ($generation->summary['areas'] as $area => $recorded) {
+        $live = $area === 'root' ? $operation->request->root : $recorded;
+        $place = staging_place($operation, $live);
+        make_folder($place);
+        $roots[$area] = ['live' => $live, 'stage' => "$place/stage/$area", 'old' => "$place/old/$area", 'single' => false];
+    }
+    $operation->remember('places', array_values(array_unique(array_map(function ($root) {
+        return dirname(dirname($root['stage']));
+    }, $roots))));
+    $reader = new PackReader($generation->packs);
+    $total = $generation->summary['counts']['bytes'];
+    $done = 0;
+    $folders = [];
+    $found = [];
+    foreach ($generation->manifest() as $entry) {
+        if (is_array($only) && !($under = wanted_under($entry->path, $only))) {
+            continue;
+        }
+        $found[is_array($only) ? $under : 'all'] = true;
+        $target = staged_path($roots, $entry);
+        make_folder(dirname($target), 0755);
+        if ($entry->type === 'd') {
+            make_folder($target, 0700);
+            $folders[] = [$target, $entry->mode, $entry->mtime];
+        } elseif ($entry->type === 'l') {
+            if (!@symlink($entry->target, $target)) {
+                throw new Failure('no_space', 'cannot make a link: ' . last_error('unknown reason'));
+            }
+        } else {
+            stage_file($reader, $entry, $target);
+        }
+        $done += $entry->size;
+        $operation->progress(min($done, $total), $total, 'bytes');
+    }
+    foreach (is_array($only) ? $only : ['all'] as $wanted) {
+        if (!isset($found[$wanted])) {
+            throw new Failure('no_generation', ($wanted === 'all' ? 'no file' : substr($wanted, 5)) . " is in the generation {$generation->id}", 'see modoseru diff, or take another generation');
+        }
+    }
+    foreach (array_reverse($folders) as list($path, $mode, $mtime)) {
+        chmod($path, $mode);
+        touch($path, $mtime);
+    }
+    return is_array($only) ? path_units($roots['root'], $only) : whole_units($operation, $roots);
+}
+
+function wanted_under($path, array $only)
+{
+    foreach ($only as $wanted) {
+        if (Installation::below($path, $wanted)) {
+            return $wanted;
+        }
+    }
+    return null;
+}
+
+function staged_path(array $roots, Entry $entry)
+{
+    $cut = strpos($entry->path, '/');
+    $area = $cut === false ? $entry->path : substr($entry->path, 0, $cut);
+    if (!isset($roots[$area])) {
+        throw new Failure('damaged', "the manifest names an unknown area $area", 'take another generation');
+    }
+    return $roots[$area]['stage'] . ($cut === false ? '' : substr($entry->path, $cut));
+}
+
+function stage_file(PackReader $reader, Entry $entry, $target)
+{
+    $out = @fopen($target, 'xb');
+    if (!$out) {
+        throw new Failure('no_space', "cannot write $target: " . last_error('unknown reason'), 'free some space in the account');
+    }
+    try {
+        $reader->copy($entry, $out);
+        sync_soon($out, $target);
+    } finally {
+        fclose($out);
+    }
+    chmod($target, $entry->mode);
+    if ($entry->gid !== posix_gid()) {
+        @chgrp($target, $entry->gid);
+    }
+    touch($target, $entry->mtime);
+}
+
+/** Each file by itself would cost an fsync; the folder is synced as a whole before the switch. */
+function sync_soon($handle, $path)
+{
+    if (!@fflush($handle)) {
+        throw new Failure('no_space', "cannot write $path: the disk or the quota is full", 'free some space in the account');
+    }
+}
+
+function posix_gid()
+{
+    return function_exists('posix_getegid') ? posix_getegid() : -1;
+}
+
+function path_units(array $root, array $only)
+{
+    $units = [];
+    foreach ($only as $i => $path) {
+        $below = substr($path, 5);
+        $units[] = ['live' => "{$root['live']}/$below", 'stage' => "{$root['stage']}/$below", 'old' => "{$root['old']}-$i", 'carry' => []];
+    }
+    return $units;
+}
+
+/** An area that cannot be renamed, or that holds other sites, is switched entry by entry. */
+function whole_units(Operation $operation, array $roots)
+{
+    $request = $operation->request;
+    $units = [];
+    foreach ($roots as $area => $root) {
+        if ($area === 'config') {
+            $name = basename($root['live']);
+            $units[] = ['live' => $root['live'], 'stage' => "{$root['stage']}/$name", 'old' => "{$root['old']}-$name", 'carry' => []];
+            continue;
+        }
+        $why = carried($request, $area, $root['live']);
+        $carry = array_keys($why);
+        if (!in_array('another installation', $why, true) && (!exists($root['live']) || (is_writable(dirname($root['live'])) && $root['live'] !== home() && !is_link($root['live'])))) {
+            prepare_carry($root, $carry);
+            $units[] = ['live' => $root['live'], 'stage' => $root['stage'], 'old' => $root['old'], 'carry' => $carry];
+            continue;
+        }
+        foreach (entries_of_both($root) as $name) {
+            $inside = carry_below($carry, $name);
+            if ($inside === true) {
+                continue;
+            }
+            $stage = exists("{$root['stage']}/$name") ? "{$root['stage']}/$name" : null;
+            if ($stage !== null) {
+                prepare_carry(['live' => "{$root['live']}/$name", 'stage' => $stage], $inside);
+            } elseif ($inside) {
+                continue;
+            }
+            $units[] = ['live' => "{$root['live']}/$name", 'stage' => $stage, 'old' => "{$root['old']}/$name", 'carry' => $inside];
+        }
+    }
+    return $units;
+}
+
+/** Paths below the area that no generation holds, with why: excluded ones and other installations. */
+function carried(Request $request, $area, $live)
+{
+    $carry = [];
+    if (!is_dir($live)) {
+        return $carry;
+    }
+    $abspath = $live;
+    try {
+        $abspath = Installation::find_bare($request)->abspath;
+    } catch (Failure $e) {
+        // A broken site has no folder of its own to except.
+    }
+    foreach (walk_area($area, $live, exclusion_pattern($request->words('exclude')), $abspath, function ($path, $why) use (&$carry, $area) {
+        $relative = substr($path, strlen($area) + 1);
+        if ($why !== 'unreadable' && !preg_match('~(^|/)(\.maintenance|modoseru-[0-9a-f]{32}\.php)$~', $relative)) {
+            $carry[$relative] = $why;
+        }
+    }) as $item) {
+        continue;
+    }
+    return $carry;
+}
+
+/** The staged tree has the folders into which carried paths will move, and nothing where they will stand. */
+function prepare_carry(array $root, array $carry)
+{
+    foreach ($carry as $path) {
+        $target = "{$root['stage']}/$path";
+        remove_tree($target);
+        $parent = dirname($target);
+        if (!is_dir($parent)) {
+            $mode = fileperms(dirname("{$root['live']}/$path")) & 07777;
+            make_folder($parent, $mode);
+        }
+    }
+}
+
+function entries_of_both(array $root)
+{
+    $names = array_merge(@scandir($root['live']) ?: [], @scandir($root['stage']) ?: []);
+    $names = array_values(array_unique(array_filter($names, function ($name) {
+        return $name !== '.' && $name !== '..' && strncmp($name, '.modoseru', 9) !== 0;
+    })));
+    sort($names, SORT_STRING);
+    return $names;
+}
+
+/** True: the entry itself is carried over (stays where it is); otherwise the carried paths inside it. */
+function carry_below(array $carry, $name)
+{
+    $inside = [];
+    foreach ($carry as $path) {
+        if ($path === $name) {
+            return true;
+        }
+        if (strncmp($path, "$name/", strlen($name) + 1) === 0) {
+            $inside[] = substr($path, strlen($name) + 1);
+        }
+    }
+    return $inside;
+}
+
+/** Loads every table under a staging name; returns the plan's tables. */
+function stage_tables(Operation $operation, Generation $generation)
+{
+    $database = Database::open(installation_for_restore($operation->request, $generation));
+    $tag = substr($operation->id, -6);
+    $operation->remember('tag', $tag);
+    $names = [];
+    foreach ($generation->summary['tables'] as $i => $part) {
+        if ($part['kind'] === 'table') {
+            $names[$part['name']] = "_m{$tag}_$i";
+        }
+    }
+    $live = $database->tables();
+    $handle = fopen($generation->folder . '/database.sql.gz', 'rb');
+    $total = $generation->summary['dump']['plain'];
+    $done = 0;
+    $after = [];
+    foreach ($generation->summary['tables'] as $part) {
+        $database->query('SET autocommit=0');
+        foreach (dump_part($handle, $part) as list($kind, $table, $sql)) {
+            if ($kind === 'create' || $kind === 'insert') {
+                $database->query(under_staging_name($sql, $kind, $table, $names, $tag));
+            } elseif ($kind === 'trigger' || $kind === 'view') {
+                $after[] = ['kind' => $kind, 'table' => $table, 'sql' => $sql];
+            }
+            $done += strlen($sql);
+            $operation->progress(min($done, $total), $total, 'bytes');
+        }
+        $database->query('COMMIT');
+    }
+    fclose($handle);
+    return plan_tables($database, $names, $live, $after, $tag);
+}
+
+function under_staging_name($sql, $kind, $table, array $names, $tag)
+{
+    $head = ($kind === 'create' ? 'CREATE TABLE ' : 'INSERT INTO ') . Database::name($table);
+    if (!isset($names[$table]) || strncmp($sql, $head, strlen($head)) !== 0) {
+        throw new Failure('damaged', "the dump has a statement that is not of the table $table", 'take another generation');
+    }
+    $rest = substr($sql, strlen($head));
+    if ($kind === 'create') {
+        // The same name of a constraint is refused (errno 121), and a reference must follow its table.
+        $rest = preg_replace_callback('/^(\s+CONSTRAINT `)((?:[^`]|``)*)(` FOREIGN KEY .*? REFERENCES `)((?:[^`]|``)*)`/m', function ($found) use ($names, $tag) {
+            $other = str_replace('``', '`', $found[4]);
+            return $found[1] . substr($found[2], 0, 55) . "__m$tag" . $found[3] . str_replace('`', '``', $names[$other] ?? $other) . '`';
+        }, $rest);
+    }
+    return ($kind === 'create' ? 'CREATE TABLE ' : 'INSERT INTO ') . Database::name($names[$table]) . $rest;
+}
+
+/** Tables of the site that the generation does not have are put aside too: a restore leaves nothing foreign. */
+function plan_tables(Database $database, array $names, array $live, array $after, $tag)
+{
+    $list = [];
+    $drop = ['forth' => [], 'back' => []];
+    $create = ['forth' => [], 'back' => []];
+    $i = 0;
+    foreach ($names as $name => $staged) {
+        $list[] = ['live' => $name, 'stage' => $staged, 'old' => isset($live[$name]) ? "_o{$tag}_" . $i++ : null];
+    }
+    foreach ($live as $name => $facts) {
+        if ($facts['view']) {
+            $drop['forth'][] = 'DROP VIEW IF EXISTS ' . Database::name($name);
+            $create['back'][] = without_definer($database->query('SHOW CREATE VIEW ' . Database::name($name))->fetch_row()[1]);
+        } elseif (!isset($names[$name])) {
+            $list[] = ['live' => $name, 'stage' => null, 'old' => "_o{$tag}_" . $i++];
+        }
+    }
+    foreach ($database->triggers($live) as $trigger) {
+        $drop['forth'][] = 'DROP TRIGGER IF EXISTS ' . Database::name($trigger['name']);
+        $create['back'][] = $trigger['sql'];
+    }
+    foreach ($after as $made) {
+        $create['forth'][] = $made['sql'];
+        if (preg_match('/^CREATE\b.*?\b(TRIGGER|VIEW)\s+`((?:[^`]|``)+)`/is', $made['sql'], $found)) {
+            $drop['back'][] = 'DROP ' . strtoupper($found[1]) . " IF EXISTS `{$found[2]}`";
+        }
+    }
+    return ['list' => $list, 'drop' => $drop, 'create' => $create];
+}
+
+/** What was staged is read back: every file's hash, every table's rows. */
+function verify_staged(Operation $operation, Generation $generation, $only, $tables)
+{
+    $total = $generation->summary['counts']['bytes'];
+    $done = 0;
+    $places = $only === 'database' ? [] : $operation->recall('places');
+    foreach ($places as $place) {
+        sync_folder($place);
+    }
+    foreach ($only === 'database' ? [] : $generation->manifest() as $entry) {
+        if ($entry->type !== 'f' || (is_array($only) && !wanted_under($entry->path, $only))) {
+            continue;
+        }
+        $staged = null;
+        foreach ($places as $place) {
+            $staged = is_file("$place/stage/{$entry->path}") ? "$place/stage/{$entry->path}" : $staged;
+        }
+        if ($staged === null || filesize($staged) !== $entry->size || file_sha256($staged) !== $entry->sha256) {
+            throw new Failure('damaged', 'what was staged does not read back: ' . escape_path($entry->path), 'look at the disk, then try again');
+        }
+        $done += $entry->size;
+        $operation->progress(min($done, $total), $total, 'bytes');
+    }
+    if (!$tables) {
+        return;
+    }
+    $database = Database::open(installation_for_restore($operation->request, $generation));
+    $rows = array_column($generation->summary['tables'], 'rows', 'name');
+    foreach ($tables['list'] as $table) {
+        if ($table['stage'] !== null && (int) $database->one('SELECT COUNT(*) FROM ' . Database::name($table['stage'])) !== $rows[$table['live']]) {
+            throw new Failure('damaged', "the table {$table['live']} was not loaded whole", 'look at the database server\'s log');
+        }
+    }
+}
+
+/** Staged trees and tables that never went live. */
+function drop_staging(Operation $operation)
+{
+    $kept = $operation->recall('phase') === 'switched' || $operation->recall('phase') === 'done';
+    foreach ($operation->recall('places', []) as $place) {
+        remove_tree("$place/stage");
+        if (!$kept) {
+            remove_tree("$place/old");
+        }
+        if ($place !== $operation->folder) {
+            @rmdir($place);
+        }
+    }
+    $tag = $operation->recall('tag');
+    if ($tag && !$kept) {
+        drop_tables($operation, "/^_m{$tag}_\d+$/");
+    }
+}
+
+/** In one statement, so that a reference between them is no obstacle. */
+function drop_tables(Operation $operation, $pattern)
+{
+    try {
+        $generation = $operation->recall('generation');
+        $database = Database::open($generation ? installation_for_restore($operation->request, Generation::open($operation->request, $generation))
+            : installation_of($operation));
+        $names = [];
+        foreach ($database->rows('SELECT TABLE_NAME n FROM information_schema.TABLES WHERE TABLE_SCHEMA=' . $database->quote($database->name)) as $row) {
+            if (preg_match($pattern, $row['n'])) {
+                $names[] = Database::name($row['n']);
+            }
+        }
+        if ($names) {
+            $database->query('DROP TABLE IF EXISTS ' . implode(', ', $names));
+        }
+    } catch (Failure $e) {
+        return;
+    }
+}
+
+/** The site is switched: somebody looks from outside, and the answer settles it. */
+function look_and_conclude(Operation $operation)
+{
+    $operation->step('check');
+    flush_object_cache($operation);
+    $answer = $operation->ask('look', leave_page($operation->request), null, $operation->request->whole('wait_s', 900));
+    if ($answer) {
+        conclude_switch($operation, $answer);
+    }
+}
+
+/** A persistent object cache would serve the rows of the other state (FACTS 4). */
+function flush_object_cache(Operation $operation)
+{
+    if (is_file($operation->request->root . '/wp-content/object-cache.php')) {
+        list($status) = run(myself('flush'), json($operation->request->fields), 30);
+        if ($status !== 0) {
+            $operation->note('cache', 'the object cache could not be flushed', 'warning');
+        }
+    }
+}
+
+function conclude_switch(Operation $operation, array $answer)
+{
+    list($keep, $detail) = $answer;
+    if (!$keep && $operation->kind === 'restore') {
+        switch_back($operation);
+        drop_staging($operation);
+        // Visitors would see the withdrawn code until opcache looked again.
+        $operation->ask('reset', leave_page($operation->request), null, 20);
+        $word = $operation->cancel_asked() ? 'cancelled' : 'rolled_back';
+        $operation->finish($word, $word === 'cancelled' ? 'cancelled; the site is as it was' : "the check failed and the site is as it was: $detail",
+            ['generation' => $operation->recall('generation'), 'code' => 'check_failed']);
+        return;
+    }
+    $operation->remember('phase', 'done');
+    forget_evidence($operation);
+    $operation->finish('done', $keep ? $detail : "taken back; the site now shows: $detail", ['generation' => $operation->recall('generation')]);
+}
+
+/** What was overwritten is kept for the two newest operations that overwrote something. */
+function forget_evidence(Operation $newest)
+{
+    $kept = 0;
+    foreach (Operation::all($newest->request) as $operation) {
+        if ($operation->recall('phase') !== 'done' || $operation->recall('forgotten') || $kept++ < 2) {
+            continue;
+        }
+        foreach ($operation->recall('places', []) as $place) {
+            remove_tree("$place/old");
+            if ($place !== $operation->folder) {
+                @rmdir($place);
+            }
+        }
+        if ($operation->recall('tag')) {
+            drop_tables($operation, '/^_o' . $operation->recall('tag') . '_\d+$/');
+        }
+        $operation->remember('forgotten', true);
+    }
+}
+
+/** The operation `undo`: what the last restore or update put aside comes back. Undone twice, it is a redo. */
+function operation_undo(Operation $operation)
+{
+    $operation->step('preflight');
+    $other = undoable($operation->request, $operation->id);
+    $plan = $other->recall('plan');
+    $tag = substr($operation->id, -6);
+    $operation->remember('undoes', $other->id);
+    $operation->remember('generation', $other->recall('generation'));
+    $operation->remember('tag', $tag);
+    $places = [];
+    $mirror = exchanged($plan, $operation->folder . '/old', $tag);
+    foreach ($mirror['units'] as $i => $unit) {
+        $place = staging_place($operation, $unit['live']);
+        make_folder($place);
+        $places[$place] = true;
+        $mirror['units'][$i]['old'] = "$place/old/$i";
+    }
+    $operation->remember('places', array_keys($places));
+    $operation->step('switch');
+    switch_over($operation, $mirror);
+    $other->remember('phase', 'undone');
+    look_and_conclude($operation);
+}
+
+/** The newest operation whose evidence is still there; throws nothing_to_undo. */
+function undoable(Request $request, $except = null)
+{
+    $wanted = $request->get('operation');
+    foreach (Operation::all($request) as $operation) {
+        if ($operation->id === $except || ($wanted !== null && $operation->id !== $wanted)) {
+            continue;
+        }
+        if ($operation->recall('phase') === 'done' && !$operation->recall('forgotten') && $operation->recall('plan')) {
+            return $operation;
+        }
+    }
+    throw new Failure('nothing_to_undo', 'no restore or update of this site can be undone', 'restore a generation instead');
+}
+
+/** The one-time page that resets opcache on the web side; its name is a secret and it removes itself. */
+function leave_page(Request $request, $token = null)
+{
+    $token = $token !== null && preg_match('/^[0-9a-f]{32}$/', $token) ? $token : random_hex(32);
+    $code = "<?php\n@unlink(__FILE__);\nclearstatcache(true);\n\$o = function_exists('opcache_reset') && @opcache_reset();\n"
+        . "if (time() > " . (time() + 900) . ") { http_response_code(404); exit; }\n"
+        . "header('Content-Type: application/json'); header('Cache-Control: no-store');\n"
+        . "echo json_encode(['modoseru' => '$token', 'php' => PHP_VERSION, 'opcache' => \$o]);\n";
+    $path = "{$request->root}/modoseru-$token.php";
+    if (@file_put_contents($path, $code) === false) {
+        return null;
+    }
+    chmod($path, 0644);
+    return "modoseru-$token.php";
+}

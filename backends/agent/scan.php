@@ -1,0 +1,222 @@
+<?php
+// Compares the live tree with the newest generation as two sorted streams and stores what is new.
+
+final class Scan
+{
+    private $areas;
+    private $abspath;
+    private $exclude;
+    private $packs;
+    private $before;
+    private $request;
+    private $skipped = [];
+    private $total = ['files' => 0, 'bytes' => 0];
+
+    /** `$before` is the generation that this one follows, or null. */
+    public function __construct(Request $request, Installation $site, $before)
+    {
+        $this->request = $request;
+        $this->areas = $site->areas();
+        $this->abspath = $site->abspath;
+        $this->exclude = exclusion_pattern($request->words('exclude'));
+        $this->packs = $request->folder . '/packs';
+        $this->before = $before;
+    }
+
+    private function live()
+    {
+        $this->skipped = [];
+        foreach ($this->areas as $name => $start) {
+            foreach (walk_area($name, $start, $this->exclude, $this->abspath, function ($path, $why) {
+                if (count($this->skipped) < 1000) {
+                    $this->skipped[] = ['path' => escape_path($path), 'why' => $why];
+                }
+            }) as $item) {
+                yield $item;
+            }
+        }
+    }
+
+    /** The path on the disk of a manifest's path. */
+    private function where($path)
+    {
+        $cut = strpos($path, '/');
+        if ($cut === false) {
+            return $this->areas[$path];
+        }
+        $start = $this->areas[substr($path, 0, $cut)];
+        return is_dir($start) && !is_link($start) ? $start . substr($path, $cut) : $start;
+    }
+
+    /** What the generation will need at the most: {bytes, entries, used}. */
+    public function measure(Operation $operation)
+    {
+        $need = ['bytes' => 0, 'entries' => 0, 'used' => 0];
+        foreach ($this->merged() as list($live, $old)) {
+            $operation->checkpoint();
+            $need['entries']++;
+            if ($live->type !== 'f') {
+                continue;
+            }
+            $this->total['files']++;
+            $this->total['bytes'] += $live->size;
+            $need['used'] += $live->size;
+            if (!$this->is_unchanged($live, $old)) {
+                $need['bytes'] += $live->size + 1024;
+            }
+        }
+        $need['bytes'] += 250 * $need['entries'];
+        return $need;
+    }
+
+    /** Live entries with what the generation before had under the same path, or null. */
+    private function merged()
+    {
+        $old = $this->before ? $this->before->manifest() : new EmptyIterator();
+        foreach ($this->live() as list($path, $stat, $type, $target)) {
+            while ($old->valid() && strcmp($old->current()->path, $path) < 0) {
+                $old->next();
+            }
+            yield [Entry::of_live($path, $stat, $type, $target),
+                $old->valid() && $old->current()->path === $path ? $old->current() : null];
+        }
+    }
+
+    /** PHP's stat has whole seconds: what was written within 2 s of the scan before is always read again. */
+    private function is_unchanged(Entry $live, $old)
+    {
+        return $old && $old->type === 'f' && $live->same_stat($old)
+            && max($live->mtime, $live->ctime) < $this->before->summary['scanned'] - 2;
+    }
+
+    /** Writes pack and manifest; returns counts, the packs that are referred to, and the manifest's size. */
+    public function write(Operation $operation, $manifest, $id)
+    {
+        $scanned = time();
+        $pack = new PackWriter($this->packs, $id);
+        $out = @fopen($manifest, 'wb');
+        if (!$out) {
+            throw new Failure('no_space', 'cannot write the manifest: ' . last_error('unknown reason'));
+        }
+        write_all($out, MANIFEST_HEAD, 'the manifest');
+        $counts = ['files' => 0, 'folders' => 0, 'links' => 0, 'bytes' => 0];
+        $needed = [];
+        $done = 0;
+        foreach ($this->merged() as list($live, $old)) {
+            $size = $live->size;
+            if ($live->type === 'f' && !$this->store($live, $old, $pack, $operation, $done)) {
+                continue;
+            }
+            write_all($out, $live->line(), 'the manifest');
+            $counts[['f' => 'files', 'd' => 'folders', 'l' => 'links'][$live->type]]++;
+            $counts['bytes'] += $live->size;
+            if ($live->type === 'f' && $live->pack !== '-') {
+                $needed[$live->pack] = true;
+            }
+            $done += $size;
+            $operation->progress($done, max($done, $this->total['bytes']), 'bytes');
+        }
+        $operation->progress($done, $done, 'bytes');
+        sync_handle($out, $manifest);
+        $length = ftell($out);
+        fclose($out);
+        $mine = $pack->close($this->packs);
+        return $counts + ['scanned' => $scanned, 'pack' => $mine, 'packs' => $this->refer($needed, $mine), 'manifest' => $length,
+            'skipped' => $this->skipped];
+    }
+
+    /** Gives `$live` its content: the generation before's where it is the same, otherwise the pack's. */
+    private function store(Entry $live, $old, PackWriter $pack, Operation $operation, $done)
+    {
+        if ($this->is_unchanged($live, $old)) {
+            $live->take($old);
+            return true;
+        }
+        $file = $this->where($live->path);
+        if ($old && $old->type === 'f' && $old->size === $live->size && $live->size <= SMALL) {
+            $bytes = @file_get_contents($file);
+            if ($bytes !== false && strlen($bytes) === $old->size && sha256($bytes) === $old->sha256) {
+                $live->take($old);
+                return true;
+            }
+        }
+        for ($try = 1; ; $try++) {
+            clearstatcache(true, $file);
+            $stat = @lstat($file);
+            if (!$stat || file_type($stat) !== 'f') {
+                $this->skipped[] = ['path' => escape_path($live->path), 'why' => 'vanished'];
+                return false;
+            }
+            $stored = $pack->add($live->path, $file, $stat['size'], $stat, function ($read) use ($operation, $done) {
+                $operation->progress($done + $read, max($done + $read, $this->total['bytes']), 'bytes');
+            });
+            if (!$stored) {
+                $this->skipped[] = ['path' => escape_path($live->path), 'why' => 'unreadable'];
+                $operation->note('unreadable', 'could not be read and is not in this generation: ' . escape_path($live->path), 'warning', escape_path($live->path));
+                return false;
+            }
+            clearstatcache(true, $file);
+            $after = @lstat($file);
+            $calm = $after && $after['size'] === $stored[1] && $after['mtime'] === $stat['mtime'] && $after['ctime'] === $stat['ctime'];
+            if ($calm || $try === 3) {
+                break;
+            }
+        }
+        if (!$calm) {
+            $operation->note('changing', 'changed while it was read, three times: ' . escape_path($live->path), 'warning', escape_path($live->path));
+        }
+        $fresh = Entry::of_live($live->path, $stat, 'f', '');
+        foreach (['mode', 'uid', 'gid', 'mtime', 'ctime', 'inode'] as $key) {
+            $live->$key = $fresh->$key;
+        }
+        list($live->sha256, $live->size, $live->codec, $live->offset, $live->stored) = $stored;
+        $live->pack = $pack->id;
+        return true;
+    }
+
+    private function refer(array $needed, $mine)
+    {
+        $packs = [];
+        foreach ($this->before ? $this->before->summary['packs'] : [] as $pack) {
+            if (isset($needed[$pack['id']])) {
+                $packs[] = $pack;
+            }
+        }
+        return $mine ? array_merge($packs, [$mine]) : $packs;
+    }
+}
+
+/** The text that lies in every generation: how to restore it with tar, gunzip and mysql alone. */
+function restore_by_hand(array $summary)
+{
+    $areas = '';
+    foreach ($summary['areas'] as $name => $path) {
+        $areas .= "    $name = " . escape_path($path) . "\n";
+    }
+    return "Generation {$summary['generation']} of {$summary['site']}, format 1.\n\n"
+        . "The manifest has one line an entry: type mode uid gid mtime ctime inode size sha256 codec pack offset stored path target.\n"
+        . "A path begins with the name of its area:\n$areas"
+        . "Bytes outside 0x21-0x7E and backslashes stand as \\0ooo. Type f: file, d: folder, l: link to target.\n\n"
+        . "Files, into the new folder ./restored, from the folder of this text, with a POSIX shell:\n\n"
+        . by_hand_script()
+        . "\nDatabase, into an empty one:\n\n    gunzip -c database.sql.gz | mysql --default-character-set=utf8mb4 NAME\n\n"
+        . "A single pack can be unpacked with tar: members under files/ are as they were, those under gz/ are gzip files.\n";
+}
+
+function by_hand_script()
+{
+    return <<<'SH'
+    tail -n +2 manifest | while read -r type mode uid gid mtime ctime inode size sha codec pack offset stored path target; do
+      p=$(printf '%bx' "$path"); p=restored/${p%x}
+      case $type in
+        d) mkdir -p "$p" ;;
+        l) t=$(printf '%bx' "$target"); mkdir -p "$(dirname "$p")"; ln -s "${t%x}" "$p" ;;
+        f) mkdir -p "$(dirname "$p")"
+           if [ "$codec" = gz ]; then tail -c +$((offset + 1)) ../../packs/$pack.tar | head -c "$stored" | gunzip -c > "$p"
+           else tail -c +$((offset + 1)) ../../packs/$pack.tar | head -c "$stored" > "$p"; fi
+           chmod "$mode" "$p" ;;
+      esac
+    done
+
+SH;
+}

@@ -1,0 +1,227 @@
+<?php
+// The switch: files by rename, tables by one RENAME TABLE, all of it in the journal first, all of it reversible.
+//
+// A plan has `units` {live, stage, old, carry} (what stands at `live` goes to `old`, `stage` takes its place; the paths
+// of `carry` move from the old tree into the new one) and `tables` {live, stage, old} with `drop` (triggers and views to
+// remove before) and `create` (statements after). Undo is the same plan with `stage` and `old` exchanged.
+
+/** Carries the plan out. A failure in the middle leaves the plan in the journal for `switch_back`. */
+function switch_over(Operation $operation, array $plan)
+{
+    $operation->remember('plan', $plan);
+    $operation->remember('phase', 'switching');
+    close_for_a_moment($plan);
+    foreach ($plan['units'] as $unit) {
+        forward_unit($unit);
+    }
+    if ($plan['tables']) {
+        rename_tables($operation, $plan['tables'], false);
+    }
+    open_again($plan);
+    $operation->remember('phase', 'switched');
+}
+
+/**
+ * Every path at which `$path` may stand during the switch: live, in the staged tree, in the old one.
+ * WordPress ignores `.maintenance` when its time is ten minutes old, so a dead agent closes no site for longer.
+ */
+function sides(array $plan, $path)
+{
+    $found = [$path];
+    foreach ($plan['units'] as $unit) {
+        if (Installation::below($path, $unit['live'])) {
+            foreach (['stage', 'old'] as $side) {
+                if ($unit[$side] !== null) {
+                    $found[] = $unit[$side] . substr($path, strlen($unit['live']));
+                }
+            }
+        }
+    }
+    return $found;
+}
+
+function close_for_a_moment(array $plan)
+{
+    foreach ($plan['closed'] as $folder) {
+        foreach (sides($plan, $folder) as $side) {
+            if (is_dir($side)) {
+                @file_put_contents("$side/.maintenance", '<?php $upgrading = ' . time() . ";\n");
+            }
+        }
+    }
+}
+
+function open_again(array $plan)
+{
+    foreach ($plan['closed'] as $folder) {
+        foreach (sides($plan, $folder) as $side) {
+            @unlink("$side/.maintenance");
+        }
+    }
+}
+
+function forward_unit(array $unit)
+{
+    if (exists($unit['live'])) {
+        move($unit['live'], $unit['old']);
+    }
+    if ($unit['stage'] !== null) {
+        move($unit['stage'], $unit['live']);
+    }
+    foreach ($unit['carry'] as $path) {
+        if (exists("{$unit['old']}/$path") && !exists("{$unit['live']}/$path")) {
+            move("{$unit['old']}/$path", "{$unit['live']}/$path");
+        }
+    }
+}
+
+function backward_unit(array $unit)
+{
+    foreach ($unit['carry'] as $path) {
+        if (exists("{$unit['live']}/$path") && exists($unit['old']) && !exists("{$unit['old']}/$path")) {
+            move("{$unit['live']}/$path", "{$unit['old']}/$path");
+        }
+    }
+    if ($unit['stage'] !== null && !exists($unit['stage']) && exists($unit['live'])) {
+        move($unit['live'], $unit['stage']);
+    }
+    if (exists($unit['old']) && !exists($unit['live'])) {
+        move($unit['old'], $unit['live']);
+    }
+}
+
+/** A folder that stands in the way of a new parent keeps its time: renaming into it is no change of the site. */
+function move($from, $to)
+{
+    $parent = dirname($to);
+    if (!is_dir($parent)) {
+        make_folder($parent, 0755);
+    }
+    if (!@rename($from, $to)) {
+        throw new Failure('no_switch', "cannot move $from to $to: " . last_error('unknown reason'), 'look at the permissions of the document root');
+    }
+}
+
+/** One statement: all of the tables or none (MariaDB from 10.6.1 also over a crash). */
+function rename_tables(Operation $operation, array $tables, $back)
+{
+    $database = Database::open(installation_of($operation));
+    foreach ($tables['drop'][$back ? 'back' : 'forth'] as $sql) {
+        $database->query($sql);
+    }
+    $pairs = [];
+    foreach ($back ? array_reverse($tables['list']) : $tables['list'] as $table) {
+        $steps = [];
+        if ($table['old'] !== null) {
+            $steps[] = [$table['live'], $table['old']];
+        }
+        if ($table['stage'] !== null) {
+            $steps[] = [$table['stage'], $table['live']];
+        }
+        foreach ($back ? array_reverse($steps) : $steps as $step) {
+            list($from, $to) = $back ? array_reverse($step) : $step;
+            $pairs[] = Database::name($from) . ' TO ' . Database::name($to);
+        }
+    }
+    for ($try = 1; $pairs; $try++) {
+        try {
+            $database->query('RENAME TABLE ' . implode(', ', $pairs));
+            break;
+        } catch (mysqli_sql_exception $e) {
+            // 1205: an open transaction of the site holds a table; nothing was renamed.
+            if ($e->getCode() !== 1205 || $try === 4) {
+                throw new Failure('no_switch', 'the tables cannot be switched: ' . $e->getMessage(), 'try again when the site is quiet');
+            }
+        }
+    }
+    foreach ($tables['create'][$back ? 'back' : 'forth'] as $sql) {
+        $database->query($sql);
+    }
+}
+
+/** The switch undone, from any point of it at which a process may have died. */
+function switch_back(Operation $operation)
+{
+    $plan = $operation->recall('plan');
+    try {
+        close_for_a_moment($plan);
+        if ($plan['tables'] && tables_are_switched($operation, $plan['tables'])) {
+            rename_tables($operation, $plan['tables'], true);
+        }
+        foreach (array_reverse($plan['units']) as $unit) {
+            backward_unit($unit);
+        }
+        open_again($plan);
+        $operation->remember('phase', 'taken back');
+    } catch (Failure $e) {
+        throw new NeedsHand('the site could not be brought back: ' . $e->getMessage(),
+            "its files and tables are all there, named in ops/{$operation->id}/journal; mend the cause, then run modoseru check");
+    } catch (mysqli_sql_exception $e) {
+        throw new NeedsHand('the tables could not be brought back: ' . $e->getMessage(),
+            "they are all there, named in ops/{$operation->id}/journal; mend the cause, then run modoseru check");
+    }
+}
+
+function tables_are_switched(Operation $operation, array $tables)
+{
+    $database = Database::open(installation_of($operation));
+    foreach ($tables['list'] as $table) {
+        if ($table['stage'] !== null) {
+            return !table_exists($database, $table['stage']);
+        }
+        if ($table['old'] !== null) {
+            return table_exists($database, $table['old']);
+        }
+    }
+    return false;
+}
+
+function table_exists(Database $database, $name)
+{
+    return (bool) $database->one('SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA=' . $database->quote($database->name)
+        . ' AND TABLE_NAME=' . $database->quote($name));
+}
+
+/**
+ * The installation whose database the operation works on. In the middle of a switch the live wp-config.php may stand
+ * aside, so where it lay is kept, and looked for in the old and the staged tree too.
+ */
+function installation_of(Operation $operation)
+{
+    foreach (array_merge([null], $operation->recall('plan')['units'] ?? []) as $unit) {
+        try {
+            if ($unit === null) {
+                return Installation::find($operation->request);
+            }
+            foreach (['old', 'stage'] as $side) {
+                $file = $unit[$side] === null ? '' : $unit[$side] . (is_dir($unit[$side]) ? '/wp-config.php' : '');
+                if (basename($file) === 'wp-config.php' && is_file($file)) {
+                    return Installation::from_config($file, $operation->request->root);
+                }
+            }
+        } catch (Failure $e) {
+            continue;
+        }
+    }
+    throw new Failure('no_config', 'no wp-config.php tells where the database is', 'restore the files of a generation');
+}
+
+/** Undo: what was put aside comes back, and what it replaces is put aside in its turn. */
+function exchanged(array $plan, $folder, $tag)
+{
+    $units = [];
+    foreach ($plan['units'] as $i => $unit) {
+        $units[] = ['live' => $unit['live'], 'stage' => exists($unit['old']) ? $unit['old'] : null, 'old' => "$folder/$i", 'carry' => $unit['carry']];
+    }
+    $tables = $plan['tables'];
+    if ($tables) {
+        foreach ($tables['list'] as $i => $table) {
+            $tables['list'][$i] = ['live' => $table['live'], 'stage' => $table['old'],
+                'old' => $table['stage'] === null ? null : sprintf('_o%s_%d', $tag, $i)];
+        }
+        foreach (['drop', 'create'] as $key) {
+            $tables[$key] = ['forth' => $tables[$key]['back'], 'back' => $tables[$key]['forth']];
+        }
+    }
+    return ['units' => $units, 'tables' => $tables, 'closed' => $plan['closed']];
+}

@@ -1,0 +1,304 @@
+<?php
+// Updates by WordPress's own upgraders, one item at a time, each in a process of its own and each reversible by a rename.
+
+/** The operation `update`. */
+function operation_update(Operation $operation)
+{
+    $request = $operation->request;
+    $items = wanted_items($request);
+    $made = make_generation($operation, 'update');
+    $operation->note('generation', "generation {$made['id']} was made first: {$made['detail']}", 'info', $made['id']);
+    $operation->remember('seal', $made['seal']);
+    $kept = [];
+    $back = [];
+    $units = [];
+    $place = staging_place($operation, Installation::find($request)->content());
+    make_folder($place);
+    $operation->remember('places', [$place]);
+    $operation->step('update');
+    foreach ($items as $i => $item) {
+        $operation->checkpoint(true);
+        $name = "{$item['kind']} {$item['slug']}";
+        $result = update_one($operation, $item, $i, $place);
+        if ($result === null) {
+            $units = array_merge($units, item_units($operation, $i));
+            $kept[] = $name;
+        } else {
+            $back[] = "$name ($result)";
+        }
+        if ($operation->cancel_asked()) {
+            break;
+        }
+    }
+    conclude_update($operation, $kept, $back, $units, $made);
+}
+
+function wanted_items(Request $request)
+{
+    $items = $request->get('items', []);
+    foreach (is_array($items) ? $items : [null] as $item) {
+        if (!is_array($item) || !in_array($item['kind'] ?? '', ['core', 'plugin', 'theme', 'translation'], true)
+            || !preg_match('/^[A-Za-z0-9][A-Za-z0-9._-]{0,200}$/', (string) ($item['slug'] ?? ''))) {
+            throw new Failure('bad_request', 'an item to update is not named by kind and slug', 'see modoseru updates');
+        }
+    }
+    if (!$items) {
+        throw new Failure('bad_request', 'nothing to update was named', 'see modoseru updates');
+    }
+    return $items;
+}
+
+/** What the child moved for item `$i`, read from the file that it wrote before it moved anything. */
+function item_units(Operation $operation, $i)
+{
+    $unit = json_decode((string) @file_get_contents("{$operation->folder}/item-$i"), true);
+    return is_array($unit) ? [$unit] : [];
+}
+
+/** Updates one item and has it looked at. Returns null where it stays, or why it was put back. */
+function update_one(Operation $operation, array $item, $i, $place)
+{
+    $name = "{$item['kind']} {$item['slug']}";
+    $operation->remember('item', ['number' => $i, 'kind' => $item['kind'], 'slug' => $item['slug']]);
+    $operation->note('updating', "updating $name", 'info', $item['slug']);
+    $input = ['item' => $item, 'unit_file' => "{$operation->folder}/item-$i", 'stage' => "$place/stage/$i", 'old' => "$place/old/$i"];
+    make_folder("$place/stage/$i");
+    list($status, $out, $err) = run(myself('upgrade'), json($operation->request->fields + $input), 900);
+    $answer = last_answer($operation->request->marker, $out);
+    if (!is_array($answer) || empty($answer['updated'])) {
+        put_back($operation, $item, $i);
+        $why = is_array($answer) && isset($answer['why']) ? $answer['why'] : 'the upgrader died: ' . trim(substr($err, -200));
+        $operation->note('not_updated', "$name was not updated: $why", 'warning', $item['slug']);
+        return $why;
+    }
+    $looked = $operation->ask('look', leave_page($operation->request), $item['slug'], $operation->request->whole('wait_s', 900));
+    list($keep, $detail) = $looked ?: [false, 'nobody looked at the site'];
+    if ($keep) {
+        $operation->note('updated', "$name is now {$answer['version']}", 'info', $item['slug']);
+        return null;
+    }
+    put_back($operation, $item, $i);
+    $operation->note('put_back', "$name was put back: $detail", 'warning', $item['slug']);
+    $operation->ask('reset', leave_page($operation->request), $item['slug'], 20);
+    return $detail;
+}
+
+/** The JSON object behind the last marker of a child's output. */
+function last_answer($marker, $out)
+{
+    $at = strrpos($out, "\n$marker ");
+    return $at === false ? null : json_decode(trim(strtok(substr($out, $at + strlen($marker) + 2), "\n")), true);
+}
+
+/**
+ * The old version returns: by a rename where the child switched by one, otherwise from the generation that was made
+ * first. WordPress is not booted for it, so it works on a site that no longer boots.
+ */
+function put_back(Operation $operation, array $item, $i)
+{
+    try {
+        $units = item_units($operation, $i);
+        if ($units) {
+            foreach ($units as $unit) {
+                backward_unit($unit);
+            }
+            @unlink("{$operation->folder}/item-$i");
+            return;
+        }
+        if ($item['kind'] === 'core') {
+            core_back($operation);
+        }
+    } catch (Failure $e) {
+        throw new NeedsHand("{$item['kind']} {$item['slug']} could not be put back: " . $e->getMessage(),
+            'restore the generation ' . $operation->recall('generation'));
+    }
+}
+
+/** Core is replaced in place by its upgrader, so it comes back whole, files and database, from the generation. */
+function core_back(Operation $operation)
+{
+    $generation = Generation::open($operation->request, $operation->recall('generation'));
+    $plan = ['units' => stage_files($operation, $generation, 'all'), 'tables' => stage_tables($operation, $generation),
+        'closed' => [$generation->summary['abspath']]];
+    verify_staged($operation, $generation, 'all', $plan['tables']);
+    switch_over($operation, $plan);
+    $operation->remember('phase', null);
+}
+
+function conclude_update(Operation $operation, array $kept, array $back, array $units, array $made)
+{
+    $detail = implode('; ', array_filter([$kept ? 'updated: ' . implode(', ', $kept) : '', $back ? 'put back: ' . implode(', ', $back) : '']));
+    $more = ['generation' => $made['id'], 'summary' => $made['seal']];
+    if (!$kept) {
+        remove_tree($operation->recall('places')[0] . '/old');
+        $operation->finish('rolled_back', $detail ?: 'nothing was updated', $more + ['code' => 'put_back']);
+        return;
+    }
+    $operation->remember('plan', ['units' => $units, 'tables' => null, 'closed' => []]);
+    $operation->remember('phase', 'done');
+    forget_evidence($operation);
+    $operation->finish('done', $detail, $more);
+}
+
+/** The child: WordPress's own upgrader works on one item; answers {updated, version, why}. */
+function answer_upgrade(Request $request)
+{
+    register_shutdown_function(function () use ($request) {
+        $error = error_get_last();
+        if (empty($GLOBALS['modoseru_answered'])) {
+            say($request->marker, ['updated' => false, 'why' => 'WordPress ended in the middle'
+                . ($error ? ': ' . strtok($error['message'], "\n") : '')]);
+        }
+    });
+    return new Boot(Installation::find($request), $request, function () use ($request) {
+        foreach (['file', 'misc', 'plugin', 'theme', 'update', 'template', 'screen', 'class-wp-upgrader'] as $file) {
+            require_once ABSPATH . "wp-admin/includes/$file.php";
+        }
+        $answer = upgrade_item($request, $request->get('item'));
+        $GLOBALS['modoseru_answered'] = true;
+        return $answer;
+    });
+}
+
+function upgrade_item(Request $request, array $item)
+{
+    if (!wp_is_file_mod_allowed('modoseru_update')) {
+        return ['updated' => false, 'why' => 'the site forbids changes of its files (DISALLOW_FILE_MODS)'];
+    }
+    if (!WP_Upgrader::create_lock($item['kind'] === 'core' ? 'core_updater' : 'auto_updater', 900)) {
+        return ['updated' => false, 'why' => 'WordPress itself is updating at this moment'];
+    }
+    try {
+        $kinds = ['core' => 'upgrade_core', 'plugin' => 'upgrade_plugin', 'theme' => 'upgrade_theme', 'translation' => 'upgrade_translation'];
+        return $kinds[$item['kind']]($request, $item['slug']);
+    } finally {
+        WP_Upgrader::release_lock($item['kind'] === 'core' ? 'core_updater' : 'auto_updater');
+    }
+}
+
+function upgrade_plugin(Request $request, $slug)
+{
+    require_once ABSPATH . 'wp-admin/includes/class-plugin-upgrader.php';
+    wp_update_plugins();
+    foreach (get_plugin_updates() as $file => $plugin) {
+        if (plugin_slug($file) === $slug) {
+            $upgrader = switching_upgrader('Plugin_Upgrader', $request, WP_PLUGIN_DIR . '/' . dirname($file), strpos($file, '/') !== false);
+            $result = $upgrader->bulk_upgrade([$file]);
+            wp_clean_plugins_cache();
+            clearstatcache(true);
+            $now = is_file(WP_PLUGIN_DIR . "/$file") ? get_plugin_data(WP_PLUGIN_DIR . "/$file", false, false)['Version'] : '';
+            return upgraded($result[$file] ?? null, $upgrader, $now, $plugin->update->new_version);
+        }
+    }
+    return ['updated' => false, 'why' => 'no update is offered for it now'];
+}
+
+function upgrade_theme(Request $request, $slug)
+{
+    require_once ABSPATH . 'wp-admin/includes/class-theme-upgrader.php';
+    wp_update_themes();
+    foreach (get_theme_updates() as $name => $theme) {
+        if ($name === $slug) {
+            $upgrader = switching_upgrader('Theme_Upgrader', $request, get_theme_root($name) . "/$name", true);
+            $result = $upgrader->bulk_upgrade([$name]);
+            wp_clean_themes_cache();
+            clearstatcache(true);
+            return upgraded($result[$name] ?? null, $upgrader, (string) wp_get_theme($name)->get('Version'), $theme->update['new_version']);
+        }
+    }
+    return ['updated' => false, 'why' => 'no update is offered for it now'];
+}
+
+function plugin_slug($file)
+{
+    return strpos($file, '/') === false ? basename($file, '.php') : dirname($file);
+}
+
+function upgraded($result, $upgrader, $now, $wanted)
+{
+    if (is_array($result) && version_compare($now, $wanted, '>=')) {
+        return ['updated' => true, 'version' => $now];
+    }
+    $why = is_wp_error($result) ? $result : (is_wp_error($upgrader->skin->result ?? null) ? $upgrader->skin->result : null);
+    return ['updated' => false, 'why' => $why ? $why->get_error_message() . ' ' . json($why->get_error_data()) : "it is still $now"];
+}
+
+/**
+ * WordPress's upgrader, unpacking beside the live folder and switched in by two renames when its new version is
+ * whole: no visitor meets half a plugin, and no maintenance page is needed.
+ */
+function switching_upgrader($class, Request $request, $live, $has_folder)
+{
+    $skin = new Automatic_Upgrader_Skin();
+    if (!$has_folder) {
+        return new $class($skin);
+    }
+    $stage = $request->text('stage');
+    add_filter('upgrader_package_options', function ($options) use ($stage) {
+        $options['destination'] = $stage;
+        unset($options['hook_extra']['temp_backup']);
+        return $options;
+    });
+    // The first thing after the copy is in place; what follows in WordPress already sees the new version live.
+    add_filter('upgrader_post_install', function ($response, $extra, $result) use ($request, $stage, $live) {
+        if (is_wp_error($response)) {
+            return $response;
+        }
+        $unit = ['live' => $live, 'stage' => "$stage/" . basename($live), 'old' => $request->text('old'), 'carry' => []];
+        if (!is_dir($unit['stage'])) {
+            return new WP_Error('modoseru', 'the package unpacks to a folder of another name');
+        }
+        write_durably($request->text('unit_file'), json($unit));
+        forward_unit($unit);
+        return $response;
+    }, PHP_INT_MAX, 3);
+    return $class === 'Plugin_Upgrader'
+        ? new class ($skin) extends Plugin_Upgrader {
+            public function maintenance_mode($enable = false)
+            {
+            }
+        }
+        : new class ($skin) extends Theme_Upgrader {
+            public function maintenance_mode($enable = false)
+            {
+            }
+        };
+}
+
+function upgrade_translation(Request $request, $slug)
+{
+    require_once ABSPATH . 'wp-admin/includes/class-language-pack-upgrader.php';
+    $result = (new Language_Pack_Upgrader(new Automatic_Upgrader_Skin()))->bulk_upgrade();
+    return ['updated' => is_array($result) && !array_filter($result, 'is_wp_error'), 'version' => 'current', 'why' => 'no translation is offered'];
+}
+
+function upgrade_core(Request $request, $slug)
+{
+    require_once ABSPATH . 'wp-admin/includes/class-core-upgrader.php';
+    wp_version_check([], true);
+    $offers = get_core_updates(['dismissed' => true, 'available' => true]) ?: [];
+    $offers = array_values(array_filter($offers, function ($offer) {
+        return in_array($offer->response, ['upgrade', 'autoupdate'], true);
+    }));
+    if (!$offers) {
+        return ['updated' => false, 'why' => 'no update is offered for it now'];
+    }
+    $result = (new Core_Upgrader(new Automatic_Upgrader_Skin()))->upgrade($offers[0], ['do_rollback' => false]);
+    if (is_wp_error($result)) {
+        return ['updated' => false, 'why' => $result->get_error_message()];
+    }
+    // The new core's own code brings the database up to it, in a process that never loaded the old one.
+    list($status, $out, $err) = run(myself('upgrade-database'), json($request->fields), 300);
+    return $status === 0 ? ['updated' => true, 'version' => $result]
+        : ['updated' => false, 'why' => 'the database could not be brought up to the new version: ' . trim(substr($err, -200))];
+}
+
+function answer_upgrade_database(Request $request)
+{
+    define('WP_INSTALLING', true);
+    return new Boot(Installation::find($request), $request, function () {
+        require_once ABSPATH . 'wp-admin/includes/upgrade.php';
+        wp_upgrade();
+        return ['upgraded' => true];
+    });
+}

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import asyncssh
@@ -36,7 +37,7 @@ NAMES = [plan.name for plan in SITES]
 Fresh = Callable[[str], LabSite]
 
 
-def wordpress(lab: Lab, site: LabSite, code: str) -> dict[str, object]:
+def wordpress(lab: Lab, site: LabSite, code: str) -> Any:
     """What `code` leaves in `$found`, run by the site's PHP over SSH in a booted WordPress with its admin files."""
     script = f"""<?php
         $_SERVER['HTTP_HOST'] = {json.dumps(site.host)};
@@ -50,8 +51,7 @@ def wordpress(lab: Lab, site: LabSite, code: str) -> dict[str, object]:
     """
     done = lab.ssh(site, site.php, "-d", "display_errors=stderr", stdin=script.encode())
     assert b"\n@@@" in done.stdout, (done.stdout[-2000:], done.stderr[-2000:])
-    found: dict[str, object] = json.loads(done.stdout.split(b"\n@@@")[1].split(b"\n")[0])
-    return found
+    return json.loads(done.stdout.split(b"\n@@@")[1].split(b"\n")[0])
 
 
 def contents(folder: Path) -> dict[str, tuple[int, int, int, int, str]]:
@@ -90,6 +90,7 @@ def test_each_account_lets_its_key_in_and_its_php_is_the_web_s(lab: Lab, name: s
     found = wordpress(lab, site, "$found = ['php' => PHP_VERSION];")
     token = site.root / "who.php"
     token.write_text("<?php echo PHP_VERSION, ' ', posix_geteuid(), ' ', PHP_SAPI;")
+    token.chmod(0o644)
     try:
         assert lab.fetch(site, "/who.php")[1].split() == [found["php"], str(site.uid), "fpm-fcgi"]
     finally:
@@ -181,7 +182,47 @@ def test_wordpress_finds_what_the_imitation_offers(lab: Lab, fresh_site: Fresh, 
     asked = {note["path"] for note in lab.wporg.requests()}
     assert {"/plugins/update-check/1.1/", "/themes/update-check/1.1/", "/core/version-check/1.7/"} <= asked
     lab.wporg.offer()
-    assert wordpress(lab, site, UPDATES) == {"plugins": [], "themes": [], "core": ["latest", "6.1.9"]}
+    assert wordpress(lab, site, UPDATES) == {"plugins": [], "themes": [], "core": ["latest", debian_wordpress()]}
+
+
+def debian_wordpress() -> str:
+    text = Path("/usr/share/wordpress/wp-includes/version.php").read_text()
+    return text.split("$wp_version = '")[1].split("'")[0]
+
+
+def test_a_failing_update_check_and_checksums(lab: Lab, fresh_site: Fresh) -> None:
+    site = fresh_site("sakura.example")
+    lab.wporg.offer({"akismet": "5.7.2"}, fail=True)
+    code = "$error = wp_remote_get('https://api.wordpress.org/core/version-check/1.7/');"
+    assert wordpress(lab, site, code + "$found = [wp_remote_retrieve_response_code($error)];") == [500]
+    lab.wporg.offer()
+    sums = wordpress(lab, site, f"$found = get_core_checksums('{debian_wordpress()}', 'en_US');")
+    for name in ("index.php", "wp-includes/version.php"):
+        assert sums[name] == hashlib.md5((site.root / name).read_bytes(), usedforsecurity=False).hexdigest()
+
+
+def test_a_small_disk_fills_up_and_goes_with_the_reset(lab: Lab, fresh_site: Fresh) -> None:
+    site = fresh_site("momiji.example")
+    lab.small_disk(site, site.home / ".modoseru", 1 << 20)
+    full = lab.ssh(site, "dd", "if=/dev/zero", "of=.modoseru/x", "bs=65536", "count=100")
+    assert b"No space left on device" in full.stderr
+    lab.reset(site)
+    assert not (site.home / ".modoseru").exists()
+
+
+def test_a_cut_connection_leaves_what_runs_alive_until_reset(lab: Lab, fresh_site: Fresh) -> None:
+    site = fresh_site("kogyo.example")
+    with subprocess.Popen(lab.ssh_command(site, "sleep", "601"), stderr=subprocess.DEVNULL) as client:
+        wait_until(lambda: bool(sleeping()), 10, "the command over SSH")
+        lab.cut_ssh(site)
+        assert client.wait(10) == 255
+    assert sleeping()
+    lab.reset(site)
+    assert not sleeping()
+
+
+def sleeping() -> list[str]:
+    return [line for line in _command_lines() if line.startswith("sleep 601")]
 
 
 UPDATES = """

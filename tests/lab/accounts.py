@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import grp
 import pwd
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from tests.lab.layout import Layout, State, write_atomically
+from tests.lab.packages import php_version
 from tests.lab.sites import ACCOUNTS, AccountPlan
 
 # What an awkward account finds on PATH: everyday tools, but no setsid, mysql, mysqldump or newer PHP.
@@ -80,44 +82,57 @@ def make_host_tools(layout: Layout) -> None:
     right = right_php(layout)
     right.parent.mkdir(parents=True, exist_ok=True)
     if not right.is_symlink():
-        right.symlink_to("/usr/bin/php8.2")
+        right.symlink_to(f"/usr/bin/php{php_version()}")
 
 
 def right_php(layout: Layout) -> Path:
-    return layout.host / "php" / "8.2" / "bin" / "php"
+    return layout.host / "php" / php_version() / "bin" / "php"
 
 
-def make_account(layout: Layout, state: State, plan: AccountPlan) -> None:
-    """The user and its home with `.ssh`; a user that a new machine lost comes back under its old uid."""
-    name = account_name(layout, plan)
-    home = layout.homes / plan.key
-    with contextlib.suppress(KeyError):
-        known = pwd.getpwnam(name)
-        if known.pw_dir == str(home) and state.uids.get(plan.key, known.pw_uid) == known.pw_uid:
-            state.uids[plan.key] = known.pw_uid
-            _make_home(layout, plan, home)
-            return
+def make_account(layout: Layout, state: State, plan: AccountPlan) -> int:
+    """The user, without its home; its uid. A user that a new machine lost gets its old uid back where that is free."""
+    name, home = account_name(layout, plan), layout.homes / plan.key
+    known = _known(layout, plan)
+    if known is None:
         remove_account(name)
-    secret = "*"  # not "!": without PAM sshd refuses locked accounts
+        shell = "/bin/tcsh" if plan.awkward else "/bin/bash"
+        uid = ["-u", str(state.uids[plan.key])] if _is_free(state.uids.get(plan.key)) else []
+        # "*", not useradd's "!": without PAM sshd refuses locked accounts.
+        command = ["/usr/sbin/useradd", *uid, "-U", "-d", str(home), "-M", "-s", shell, "-p", "*", name]
+        subprocess.run(command, check=True)
+        known = pwd.getpwnam(name).pw_uid
     if plan.password:
         word = state.passwords[f"ssh:{plan.key}"]
         done = subprocess.run(
             ["openssl", "passwd", "-6", "-stdin"], input=word, capture_output=True, text=True, check=True
         )
-        secret = done.stdout.strip()
-    shell = "/bin/tcsh" if plan.awkward else "/bin/bash"
-    uid = ["-u", str(state.uids[plan.key]), "-o"] if plan.key in state.uids else []
-    subprocess.run(
-        ["/usr/sbin/useradd", *uid, "-U", "-d", str(home), "-M", "-s", shell, "-p", secret, name], check=True
-    )
-    state.uids[plan.key] = pwd.getpwnam(name).pw_uid
-    _make_home(layout, plan, home)
+        subprocess.run(["/usr/sbin/usermod", "-p", done.stdout.strip(), name], check=True)
+        (layout.keys / f"{plan.key}.password").write_text(word + "\n")
+    return known
 
 
-def _make_home(layout: Layout, plan: AccountPlan, home: Path) -> None:
-    if home.exists():
-        return
-    name = account_name(layout, plan)
+def known_uids(layout: Layout) -> list[int]:
+    """Of the accounts that this lab has made, and of nobody else."""
+    return [uid for plan in ACCOUNTS if (uid := _known(layout, plan)) is not None]
+
+
+def _known(layout: Layout, plan: AccountPlan) -> int | None:
+    try:
+        found = pwd.getpwnam(account_name(layout, plan))
+    except KeyError:
+        return None
+    return found.pw_uid if found.pw_dir == str(layout.homes / plan.key) else None
+
+
+def _is_free(uid: int | None) -> bool:
+    if uid is None:
+        return False
+    taken = {entry.pw_uid for entry in pwd.getpwall()} | {entry.gr_gid for entry in grp.getgrall()}
+    return uid not in taken
+
+
+def make_home(layout: Layout, plan: AccountPlan) -> None:
+    name, home = account_name(layout, plan), layout.homes / plan.key
     (home / ".ssh").mkdir(parents=True)
     public = (layout.keys / f"{plan.key}.pub").read_bytes()
     (home / ".ssh" / "authorized_keys").write_bytes(public)

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import os
 import secrets
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.lab import accounts, packages, pristine, sshd, webservers, wordpress
+from tests.lab import accounts, disks, packages, pristine, sshd, webservers, wordpress
 from tests.lab.authority import KINDS, Authority
 from tests.lab.configuration import write_configuration
 from tests.lab.database import Database
 from tests.lab.layout import DEFAULT_ROOT, LabError, Layout, State, choose_port, load_state, save_state
-from tests.lab.processes import Processes, end_owned_by, look
+from tests.lab.processes import Processes, end_owned_by, look, owned_by
 from tests.lab.sites import ACCOUNTS, SITES, AccountPlan, LabSite, SitePlan
 from tests.lab.webservers import Probe
 from tests.lab.wporg import Wporg
@@ -44,7 +47,7 @@ class Lab:
     def up(self) -> Lab:
         """Starts what does not run; builds the sites where there are none of this version. Idempotent."""
         packages.ensure_packages()
-        with self.layout.locked("up", 180):
+        with self.layout.locked("up", 180), _usual_umask():
             self.layout.make()
             self._state = load_state(self.layout)
             if self._state.built == _recipe() and all(self.processes.alive(name) for name in self._servers()):
@@ -71,6 +74,7 @@ class Lab:
                 for plan in ACCOUNTS:
                     accounts.remove_account(accounts.account_name(self.layout, plan))
                 shutil.rmtree(self.layout.root, ignore_errors=True)
+                self.layout.ledger.unlink(missing_ok=True)
 
     @property
     def running(self) -> bool:
@@ -91,6 +95,7 @@ class Lab:
         self.processes.stop(name)
         spared = self._spared_sessions()
         end_owned_by([site.uid], lambda pid: _serves_ssh(pid) or (seen := look(pid)) is None or seen.session in spared)
+        disks.unmount_below(site.home)
         pristine.bring_back(self.layout, self.database, site)
         webservers.start_fpm(self.layout, self.processes, site)
         webservers.await_fpm(self.layout, self.processes, site)
@@ -110,6 +115,16 @@ class Lab:
         """The site's database user is refused from now on, until `reset`."""
         self.database.lock(site)
 
+    def cut_ssh(self, site: LabSite) -> None:
+        """Kills sshd's processes of the account: every open connection is cut, what runs there may live on."""
+        for pid in owned_by([site.uid]):
+            if _serves_ssh(pid):
+                os.kill(pid, signal.SIGKILL)
+
+    def small_disk(self, site: LabSite, folder: Path, size: int) -> None:
+        """Puts an empty file system of `size` bytes on `folder` (made where missing), until `reset`."""
+        disks.mount(folder, size, site.uid)
+
     def fetch(self, site: LabSite, path: str = "/", headers: dict[str, str] | None = None) -> tuple[int, str]:
         """Status and body of one page, over TLS verified by the lab's CA; redirects are not followed."""
         host, port = site.connect.split(":")
@@ -127,7 +142,8 @@ class Lab:
     def put_plugin(self, site: LabSite, slug: str, version: str = "1.0", *, active: bool = True) -> None:
         """Installs a made plugin (or a real upstream one) in the given version."""
         package = self.wporg.package("plugin", slug, version)
-        wordpress.put_plugin(self.database, site, package, slug, active=active)
+        with _usual_umask():
+            wordpress.put_plugin(self.database, site, package, slug, active=active)
 
     def ssh(self, site: LabSite, *words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """One command over /usr/bin/ssh with the site's key and pinned host key."""
@@ -150,8 +166,8 @@ class Lab:
 
     def _clear(self) -> None:
         self.processes.stop()
-        if self._state.uids:
-            end_owned_by(self._state.uids.values())
+        end_owned_by(accounts.known_uids(self.layout))
+        disks.unmount_below(self.layout.homes)
 
     def _prepare(self) -> None:
         state, layout = self._state, self.layout
@@ -164,13 +180,16 @@ class Lab:
             state.passwords.setdefault(secret, secrets.token_urlsafe(12))
         accounts.make_keys(layout)
         accounts.make_host_tools(layout)
+        for account in ACCOUNTS:
+            uid = accounts.make_account(layout, state, account)
+            if state.uids.get(account.key, uid) != uid:
+                state.built = ""  # the files belong to a number that is somebody else's now
+            state.uids[account.key] = uid
         if state.built != _recipe():
             shutil.rmtree(layout.homes)
             layout.make()
-        for account in ACCOUNTS:
-            accounts.make_account(layout, state, account)
-            if account.password:
-                (layout.keys / f"{account.key}.password").write_text(state.passwords[f"ssh:{account.key}"] + "\n")
+            for account in ACCOUNTS:
+                accounts.make_home(layout, account)
         save_state(layout, state)
         self._describe()
 
@@ -279,6 +298,16 @@ def _serves_ssh(pid: int) -> bool:
         return Path(f"/proc/{pid}/exe").readlink().name == "sshd"
     except OSError:
         return False
+
+
+@contextlib.contextmanager
+def _usual_umask() -> Iterator[None]:
+    """Servers and accounts must be able to read what is made here."""
+    before = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _recipe() -> str:

@@ -43,7 +43,8 @@ class Layout:
         self.wporg = self.root / "wporg"
         self.config = self.root / "config"
         self.state_file = self.root / "state.json"
-        self.ledger = self.run / "processes.json"
+        # Outside the folder: whoever removes that by hand must not lose sight of the servers.
+        self.ledger = Path(f"/run/modoseru-lab{self.suffix}.json")
 
     @property
     def suffix(self) -> str:
@@ -66,8 +67,8 @@ class Layout:
 
     @contextlib.contextmanager
     def locked(self, name: str, seconds: float) -> Iterator[None]:
-        """Holds `<root>.<name>.lock`: two starts, or two test runs, must not share one lab."""
-        path = self.root.with_name(f"{self.root.name}.{name}.lock")
+        """Holds a lock of this lab: two starts, or two test runs, must not share one."""
+        path = Path(f"/run/lock/modoseru-lab{self.suffix}.{name}")
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
@@ -79,7 +80,9 @@ class Layout:
             return True
 
         try:
-            wait_until(take, seconds, f"{path} (another process uses this lab; choose another with MODOSERU_LAB_DIR)")
+            wait_until(
+                take, seconds, f"{path} (another process uses {self.root}; choose another folder with MODOSERU_LAB_DIR)"
+            )
             yield
         finally:
             os.close(descriptor)

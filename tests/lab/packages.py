@@ -14,6 +14,15 @@ PACKAGES = (
     "unzip", "wordpress", "wordpress-theme-twentytwentythree", "zip",
 )  # fmt: skip
 POLICY = Path("/usr/sbin/policy-rc.d")
+POLICY_TEXT = "#!/bin/sh\n# tests/lab: daemons stay down while packages are installed\nexit 101\n"
+
+
+def php_version() -> str:
+    """The system's PHP as its files are named: `8.2`."""
+    found = sorted(place.name.removeprefix("php-fpm") for place in Path("/usr/sbin").glob("php-fpm[0-9]*"))
+    if not found:
+        raise LabError("php-fpm is not installed")
+    return found[-1]
 
 
 def missing() -> list[str]:
@@ -29,14 +38,17 @@ def ensure_packages() -> list[str]:
     """Installs what is missing and says what it was; 20 ms where nothing is."""
     if os.geteuid() != 0:
         raise LabError("the lab needs root: it makes accounts and starts servers that change user")
+    # One that a killed run left behind is ours as well.
+    ours = not POLICY.exists() or POLICY.read_text(errors="replace") == POLICY_TEXT
     wanted = missing()
     if not wanted:
+        if ours:
+            POLICY.unlink(missing_ok=True)
         return []
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    ours = not POLICY.exists()
     try:
         if ours:
-            POLICY.write_text("#!/bin/sh\n# tests/lab: daemons stay down while packages are installed\nexit 101\n")
+            POLICY.write_text(POLICY_TEXT)
             POLICY.chmod(0o755)
         for command in (
             ["apt-get", "update", "-q"],

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.lab.authority import Certified
 from tests.lab.layout import Layout, wait_until
+from tests.lab.packages import php_version
 from tests.lab.processes import Processes
 from tests.lab.sites import LabSite
 
@@ -65,7 +66,6 @@ NGINX_SITE = """  server {{
       try_files $uri =404;
       include /etc/nginx/fastcgi_params;
       fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name;
-      fastcgi_param HTTP_HOST $http_host;
       fastcgi_pass unix:{socket};
     }}
   }}
@@ -146,7 +146,7 @@ def start_fpm(layout: Layout, processes: Processes, site: LabSite) -> None:
     listening = fpm_socket(layout, site)
     config.write_text(FPM.format(log=layout.log, name=site.name, account=site.account, socket=listening))
     listening.unlink(missing_ok=True)
-    processes.start(fpm_name(site), ["/usr/sbin/php-fpm8.2", "-F", "-y", str(config)])
+    processes.start(fpm_name(site), [f"/usr/sbin/php-fpm{php_version()}", "-F", "-y", str(config)])
 
 
 def await_fpm(layout: Layout, processes: Processes, site: LabSite) -> None:

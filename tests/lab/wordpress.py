@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.lab.database import Database
 from tests.lab.layout import LabError, Layout
+from tests.lab.packages import php_version
 from tests.lab.sites import LabSite, SitePlan
 
 SOURCE = Path("/usr/share/wordpress")
@@ -110,7 +111,7 @@ def run_php(site: LabSite, script: Path, *arguments: str) -> str:
     user = f"--reuid={site.uid}"
     with script.open("rb") as source:
         done = subprocess.run(
-            ["setpriv", user, f"--regid={site.uid}", "--clear-groups", "--", "/usr/bin/php8.2",
+            ["setpriv", user, f"--regid={site.uid}", "--clear-groups", "--", f"/usr/bin/php{php_version()}",
              "-d", "display_errors=stderr", "--", *arguments],
             stdin=source, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, cwd=site.home,
             env={"PATH": "/usr/bin:/bin", "HOME": str(site.home), "LC_ALL": "C.UTF-8"},

@@ -1,4 +1,4 @@
-"""`python -m tests.lab up|down|reset|status`: the lab by hand."""
+"""`python -m tests.lab up|down|reset|status|install`: the lab by hand."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.lab.lab import Lab
 from tests.lab.layout import LabError
+from tests.lab.packages import ensure_packages
 
 
 def main() -> int:
@@ -19,6 +20,7 @@ def main() -> int:
         ("down", "end every process"),
         ("reset", "bring sites back to their first state"),
         ("status", "say whether it runs"),
+        ("install", "install the Debian packages that are missing, start nothing"),
     ):
         command = commands.add_parser(name, help=text)
         command.add_argument("--dir", type=Path, default=None, help="default: $MODOSERU_LAB_DIR or /tmp/modoseru-lab")
@@ -37,6 +39,9 @@ def main() -> int:
         if arguments.command == "down":
             lab.down(purge=arguments.purge)
             print(f"down after {time.monotonic() - started:.1f} s")
+            return 0
+        if arguments.command == "install":
+            print("installed:", " ".join(ensure_packages()) or "nothing was missing")
             return 0
         lab.up()
         if arguments.command == "reset":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.lab.layout import LabError
@@ -45,9 +46,14 @@ def ensure_packages() -> list[str]:
         if ours:
             POLICY.unlink(missing_ok=True)
         return []
+    install(wanted, keep_daemons_down=ours)
+    return wanted
+
+
+def install(wanted: Sequence[str], *, keep_daemons_down: bool = True) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     try:
-        if ours:
+        if keep_daemons_down:
             POLICY.write_text(POLICY_TEXT)
             POLICY.chmod(0o755)
         for command in (
@@ -58,6 +64,5 @@ def ensure_packages() -> list[str]:
             if done.returncode:
                 raise LabError(f"{' '.join(command)} failed:\n{done.stdout[-1500:]}{done.stderr[-1500:]}")
     finally:
-        if ours:
+        if keep_daemons_down:
             POLICY.unlink(missing_ok=True)
-    return wanted

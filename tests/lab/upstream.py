@@ -5,6 +5,7 @@ Downloaded once into a cache ($MODOSERU_LAB_CACHE or /var/cache/modoseru-lab); e
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import fcntl
 import hashlib
@@ -18,8 +19,10 @@ import zipfile
 from pathlib import Path
 
 from tests.lab.layout import DEFAULT_CACHE, LabError, write_atomically
+from tests.lab.packages import install
 
 SPEC = "wp-studio@1.22.0"
+SHA512 = "boMtahkhgWDKKyNTBA1uTK5ghnAmxXhDY6KeQCO9FmcI3/o+YOSq8JwYW5ZYnxHCxH14Jf/mD6CJTBvTWl2Ytw=="
 CORE = "7.1.1"
 AKISMET = "5.7.2"
 THEME = "1.7"
@@ -86,6 +89,10 @@ def _tree() -> Path:
         archive = cache / f"{SPEC.replace('@', '-')}.tgz"
         if not archive.exists():
             _download(cache, archive)
+        digest = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
+        if digest != SHA512:
+            archive.unlink()
+            raise LabError(f"{archive}: not the package that was expected (SHA-512 {digest})")
         fresh = cache / f".unpacking-{os.getpid()}"
         shutil.rmtree(fresh, ignore_errors=True)
         with tarfile.open(archive) as tar:
@@ -98,11 +105,10 @@ def _tree() -> Path:
 
 
 def _download(cache: Path, archive: Path) -> None:
+    if shutil.which("npm") is None:
+        install(["npm"])
     command = ["npm", "pack", SPEC, "--silent", "--pack-destination", str(cache)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cache, timeout=600)
-    except FileNotFoundError:
-        raise LabError(f"npm is not installed: put {archive.name} of {SPEC} into {cache}") from None
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cache, timeout=600)
     if done.returncode or not archive.exists():
         raise LabError(f"{' '.join(command)} failed: {done.stderr.strip()[-500:]}")
 

@@ -363,13 +363,19 @@ def test_reset_brings_a_vandalised_site_back_to_the_byte(lab: Lab, fresh_site: F
 
 
 def test_a_killed_run_is_cleaned_up_and_down_leaves_nothing() -> None:
-    """In a folder of its own: built by a process that is killed, some of its servers killed too; then up, down."""
+    """In a folder of its own: killed in the middle of building, then built; some servers killed; then up, down."""
     root = Path(f"/tmp/modoseru-lab-{os.getpid()}")
     command = [sys.executable, "-m", "tests.lab"]
     own = Lab(root)
     try:
+        with subprocess.Popen([*command, "up", "--dir", str(root)], stdout=subprocess.DEVNULL) as building:
+            wait_until(lambda: own.processes.alive("mariadb"), 60, "the database of a lab that is being built")
+            building.kill()
+        assert own.processes.alive("mariadb")
+        assert not own.running
         done = subprocess.run([*command, "up", "--dir", str(root)], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+        assert len([line for line in _command_lines() if "mariadbd " in line and str(root) in line]) == 1
         print(done.stdout.splitlines()[0])
         before = own.processes.entries()
         for name in ("nginx", "mariadb", "sshd", "fpm-kogyo.example"):

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from tests.lab.layout import LabError, Layout, wait_until
-from tests.lab.processes import Processes
+from tests.lab.processes import BOUND, Processes
 from tests.lab.sites import LabSite
 
 _ESCAPES = {"\\n": "\n", "\\t": "\t", "\\\\": "\\", "\\0": "\0"}
@@ -22,7 +22,7 @@ class Database:
         """A new, empty data folder; whatever was there is removed."""
         shutil.rmtree(self._layout.datadir, ignore_errors=True)
         done = subprocess.run(
-            ["mariadb-install-db", "--no-defaults", "--user=mysql", f"--datadir={self._layout.datadir}",
+            [*BOUND, "mariadb-install-db", "--no-defaults", "--user=mysql", f"--datadir={self._layout.datadir}",
              "--auth-root-authentication-method=socket", "--skip-test-db"],
             capture_output=True, text=True, check=False,
         )  # fmt: skip

@@ -9,10 +9,15 @@ import pytest
 from tests.lab.lab import Lab
 from tests.lab.sites import LabSite
 
+_held: list[Lab] = []
+
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     """The lab, up, every site in its first state. It is left as it was found: up or down."""
+    if _held:  # a module that imports this fixture itself gets an instance of its own: of the same lab
+        yield _held[0]
+        return
     made = Lab()
     with made.layout.locked("session", 900):
         found_running = made.running
@@ -20,7 +25,9 @@ def lab() -> Iterator[Lab]:
         made.wporg.offer()
         for site in made.sites:
             made.reset(site)
+        _held.append(made)
         yield made
+        _held.clear()
         if not found_running:
             made.down()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.lab.database import Database
 from tests.lab.layout import Layout
+from tests.lab.processes import BOUND
 from tests.lab.sites import LabSite
 
 
@@ -15,7 +16,7 @@ def save(layout: Layout, database: Database, site: LabSite) -> None:
     place = layout.pristine / site.name
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(mode=0o700)
-    subprocess.run(["cp", "-a", str(site.base), str(tree(layout, site))], check=True)
+    subprocess.run([*BOUND, "cp", "-a", str(site.base), str(tree(layout, site))], check=True)
     database.dump(site, place / "database.sql")
 
 
@@ -29,7 +30,7 @@ def bring_back(layout: Layout, database: Database, site: LabSite) -> None:
     site.base.mkdir(exist_ok=True)
     # --checksum: a test may well have kept size and mtime of what it changed.
     options = ["-aHAX", "--numeric-ids", "--checksum", "--delete", "--force"]
-    subprocess.run(["rsync", *options, f"{tree(layout, site)}/", f"{site.base}/"], check=True)
+    subprocess.run([*BOUND, "rsync", *options, f"{tree(layout, site)}/", f"{site.base}/"], check=True)
     if site.base != site.home:
         _clear_shared_home(layout, site)
     database.load(site, layout.pristine / site.name / "database.sql")

@@ -18,6 +18,9 @@ from tests.lab.layout import LabError, wait_until, write_atomically
 
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 
+BOUND = ("setpriv", "--pdeathsig", "KILL", "--")
+"""Before a command that writes to the lab: it must not go on writing after the run that wanted it was killed."""
+
 
 class Entry(msgspec.Struct, frozen=True):
     """A started process: the leader of its session."""

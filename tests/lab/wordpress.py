@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.lab.database import Database
 from tests.lab.layout import LabError, Layout
 from tests.lab.packages import php_version
+from tests.lab.processes import BOUND
 from tests.lab.sites import LabSite, SitePlan
 
 SOURCE = Path("/usr/share/wordpress")
@@ -56,7 +57,7 @@ def copy_tree(layout: Layout, site: LabSite) -> None:
     shutil.rmtree(site.root, ignore_errors=True)
     site.root.mkdir(parents=True)
     # -L: Debian links two dozen files to other packages.
-    subprocess.run(["cp", "-aL", f"{SOURCE}/.", str(site.root)], check=True)
+    subprocess.run([*BOUND, "cp", "-aL", f"{SOURCE}/.", str(site.root)], check=True)
     (site.root / "wp-config.php").unlink(missing_ok=True)
     (site.root / ".htaccess").unlink(missing_ok=True)
     must_use = site.root / "wp-content" / "mu-plugins"
@@ -65,7 +66,7 @@ def copy_tree(layout: Layout, site: LabSite) -> None:
     (must_use / "modoseru-lab.php").write_text(text)
     if site.apache:
         (site.root / ".htaccess").write_text(HTACCESS)
-    subprocess.run(["chown", "-R", f"{site.account}:{site.account}", str(site.base)], check=True)
+    subprocess.run([*BOUND, "chown", "-R", f"{site.account}:{site.account}", str(site.base)], check=True)
 
 
 def write_config(site: LabSite) -> None:
@@ -125,7 +126,7 @@ def put_plugin(database: Database, site: LabSite, package: Path, slug: str, *, a
     shutil.rmtree(folder, ignore_errors=True)
     with zipfile.ZipFile(package) as archive:
         archive.extractall(folder.parent)
-    subprocess.run(["chown", "-R", f"{site.account}:{site.account}", str(folder)], check=True)
+    subprocess.run([*BOUND, "chown", "-R", f"{site.account}:{site.account}", str(folder)], check=True)
     if not active:
         return
     table = f"`{site.db_prefix}options`"

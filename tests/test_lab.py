@@ -213,16 +213,16 @@ def test_a_small_disk_fills_up_and_goes_with_the_reset(lab: Lab, fresh_site: Fre
 def test_a_cut_connection_leaves_what_runs_alive_until_reset(lab: Lab, fresh_site: Fresh) -> None:
     site = fresh_site("kogyo.example")
     with subprocess.Popen(lab.ssh_command(site, "sleep", "601"), stderr=subprocess.DEVNULL) as client:
-        wait_until(lambda: bool(sleeping()), 10, "the command over SSH")
+        wait_until(lambda: bool(sleeping(601)), 10, "the command over SSH")
         lab.cut_ssh(site)
         assert client.wait(10) == 255
-    assert sleeping()
+    assert sleeping(601)
     lab.reset(site)
-    assert not sleeping()
+    assert not sleeping(601)
 
 
-def sleeping() -> list[str]:
-    return [line for line in _command_lines() if line.startswith("sleep 601")]
+def sleeping(seconds: int) -> list[str]:
+    return [line for line in _command_lines() if line.startswith(f"sleep {seconds}")]
 
 
 UPDATES = """
@@ -387,8 +387,8 @@ def test_a_killed_run_is_cleaned_up_and_down_leaves_nothing() -> None:
         family = {pid for entry in own.processes.entries().values() for pid in own.processes.family(entry)}
         uids = {site.uid for site in own.sites}
         site = own.site("kogyo.example")
-        busy = subprocess.Popen(own.ssh_command(site, "setsid sleep 600"), stderr=subprocess.DEVNULL)
-        wait_until(lambda: bool(owned_by(uids)), 10, "the command over SSH")
+        busy = subprocess.Popen(own.ssh_command(site, "sleep", "602"), stderr=subprocess.DEVNULL)
+        wait_until(lambda: bool(sleeping(602)), 10, "the command over SSH")
         own.down()
         assert busy.wait(10) != 0
         assert not owned_by(uids)

@@ -163,7 +163,7 @@ def write_site(folder: Path, site: Site, *, overwrite: bool = False) -> Path:
     problems += _site_problems(site, name) if _record(Site, written, name, problems) else []
     if problems:
         raise BadConfig(problems)
-    import tomli_w  # noqa: PLC0415  15 ms, needed by whoever writes
+    import tomli_w
 
     target = folder / "sites.d" / f"{site.name}.toml"
     temporary = target.with_name(f".{site.name}.{secrets.token_hex(6)}.new")

@@ -278,6 +278,16 @@ class Update(Struct, frozen=True, kw_only=True):
     name: str | None = None
 
 
+class Contact(Struct, frozen=True, kw_only=True):
+    """Whether the site's agent answered, and if not, why."""
+
+    at: dt.datetime
+    code: str | None = None
+    """None: it answered."""
+    problem: str | None = None
+    hint: str = ""
+
+
 class Versions(Struct, frozen=True, kw_only=True):
     wordpress: str | None = None
     php: str | None = None
@@ -460,6 +470,17 @@ class Note(Event, frozen=True, kw_only=True):
     """What it is about (a plugin's slug, a path), where it is about one thing."""
 
 
+class Expected(Struct, frozen=True, kw_only=True):
+    """What a look from outside is measured by; it travels with the operation, so that any client can look."""
+
+    title: str | None = None
+    """Stands in the front page's title; None: any title will do."""
+    before: str | None = None
+    """What was wrong with the front page before the operation began; None: nothing."""
+    seen: bool = True
+    """False: the site could not be reached at all from outside before the operation began."""
+
+
 class Asked(Event, frozen=True, kw_only=True):
     """The server asks its client to look from outside before it goes on; any client may answer."""
 
@@ -469,6 +490,7 @@ class Asked(Event, frozen=True, kw_only=True):
     token: str | None = None
     """Name of the one-time page that resets opcache on the web side."""
     item: str | None = None
+    expect: Expected | None = None
 
 
 class Answered(Event, frozen=True, kw_only=True):

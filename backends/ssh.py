@@ -419,6 +419,13 @@ class Servers:
                 through.left(self._idle)
         raise AssertionError("a server without a pinned key was let through")
 
+    def drop(self, site: SshSettings) -> None:
+        """Closes the account's connection now; the next command opens another. Commands that run end with ssh_lost."""
+        account = self._accounts.get(site)
+        if account and (wire := account.living()):
+            wire.end()
+            account.wire = None
+
     def retry(self, site: SshSettings) -> None:
         """Forgets the back-off for `site`: a person wants the next try now."""
         for key in self._pause_keys(site):

@@ -3,3 +3,262 @@
 It checks read-only mode, confirmation and what this process knows to be running, then launches the verb on the site's
 server (which holds the lock that binds everybody), keeps the journal, and answers when the server asks for a look.
 """
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import itertools
+import random
+import unicodedata
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING
+
+from app.operations import look
+from app.operations.intent import Intent
+from backends import ssh
+from backends.agent.client import Agent, AgentError, Ended, Launched
+from backends.records import (
+    Answered,
+    AnyEvent,
+    Asked,
+    Finished,
+    ModoseruError,
+    Operation,
+    Outcome,
+    Progress,
+    Site,
+    Started,
+    Step,
+    StepTime,
+)
+
+if TYPE_CHECKING:
+    from app.session import Session
+
+KINDS = {"backup": "snapshot", "restore": "restore", "undo": "undo", "update": "update", "probe": "probe"}
+"""What an operation is called on the screen, and the agent's verb for it."""
+ALREADY_ANSWERED = 0.3
+"""Seconds in which a journal that is read again shows that its question has an answer."""
+PATIENCE = 600.0
+"""Seconds for which a lost connection is tried again; the operation goes on without us."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+RECOVERIES = 3
+PASSING = {"cut", "ssh_lost", "ssh_timeout", "ssh_unreachable", "ssh_channel", "jump_failed"}
+"""A cut connection and a host that does not answer pass; a refusal of the account or of the agent does not."""
+
+
+class Refused(ModoseruError):  # noqa: N818 - says what happened
+    """The guard did not let it start. Codes: read_only, not_confirmed, not_typed."""
+
+    exit_code = 2
+
+
+class LostSight(ModoseruError):  # noqa: N818 - says what happened
+    """The operation goes on, or waits, on the server; this process no longer sees it. `follow` does later."""
+
+
+def allowed(session: Session, intent: Intent, *, confirmed: bool) -> None:
+    """Raises Refused unless the operation may start now."""
+    if session.read_only or intent.site.read_only:
+        whose = "this program" if session.read_only else intent.site.name
+        raise Refused("read_only", f"{whose} is read-only: no {intent.kind}", "start without --read-only")
+    if intent.danger and not confirmed:
+        raise Refused(
+            "not_confirmed", f"{intent.kind} of {intent.site.name} was not confirmed", "confirm it with --yes"
+        )
+
+
+def same_word(wanted: str, typed: str) -> bool:
+    """A name typed with an input method on may be full-width: compared as NFKC."""
+    return unicodedata.normalize("NFKC", typed).strip().casefold() == unicodedata.normalize("NFKC", wanted).casefold()
+
+
+async def start(session: Session, intent: Intent, *, confirmed: bool) -> AsyncGenerator[AnyEvent]:
+    """Begins the operation and yields its events up to Finished. Closing the generator detaches.
+
+    Raises Refused, AgentError or backends.ssh.Refused: nothing began. Raises LostSight: it began, and goes on.
+    """
+    allowed(session, intent, confirmed=confirmed)
+    await session.journal.audit(session.who, "guard", intent.kind, intent.site.name, "asked", intent.question)
+    agent = session.agent(intent.site)
+    try:
+        async with contextlib.aclosing(_Attended(session, intent.site, agent).run(intent=intent)) as events:
+            async for event in events:
+                yield event
+    except ModoseruError as error:
+        await session.journal.audit(session.who, "guard", intent.kind, intent.site.name, error.code, error.message)
+        raise
+
+
+async def follow(session: Session, site: Site, operation: str) -> AsyncGenerator[AnyEvent]:
+    """All events of an operation that began earlier or elsewhere, up to Finished; answers its questions.
+
+    In read-only mode it only reads: a question is left to another client. Raises as `start` does.
+    """
+    agent = session.agent(site)
+    async with contextlib.aclosing(_Attended(session, site, agent).run(operation=operation)) as events:
+        async for event in events:
+            yield event
+
+
+async def cancel(session: Session, site: Site, operation: str) -> bool:
+    """Asks the operation to stop; True where it was still running. Its own Finished says whether it was cancelled."""
+    if session.read_only or site.read_only:
+        raise Refused("read_only", "read-only: nothing is cancelled", "start without --read-only")
+    await session.journal.audit(session.who, "guard", "cancel", site.name, "asked", operation)
+    return await session.agent(site).cancel(operation)
+
+
+def summarise(operation: str, site: str, kind: str, events: list[AnyEvent]) -> Operation:
+    """The record that `--json` prints (DESIGN 7), from the operation's events."""
+    started = next((event.at for event in events if isinstance(event, Started)), None)
+    finished = next((event for event in events if isinstance(event, Finished)), None)
+    ends = [event for event in events if isinstance(event, (Step, Finished))]
+    steps = tuple(
+        StepTime(name=step.name, seconds=round((after.at - step.at).total_seconds(), 3))
+        for step, after in itertools.pairwise(ends)
+        if isinstance(step, Step)
+    )
+    return Operation(
+        operation=operation,
+        site=site,
+        kind=kind,
+        outcome=finished.outcome if finished else None,
+        generation=finished.generation if finished else None,
+        seconds=round((finished.at - started).total_seconds(), 3) if finished and started else None,
+        steps=steps,
+        detail=finished.detail if finished else "",
+        started=started,
+    )
+
+
+class _Attended:
+    """One operation as this process sees it: its events, its questions, its place in the journal."""
+
+    def __init__(self, session: Session, site: Site, agent: Agent) -> None:
+        self._session, self._site, self._agent = session, site, agent
+        self._operation = ""
+        self._kind = ""
+        self._next = 0
+        self._events: list[AnyEvent] = []
+        self._question: asyncio.Task[None] | None = None
+        self._state = ""
+        self._orphaned = 0
+        self._clock = asyncio.get_running_loop().time
+        self._until, self._pause = self._clock() + PATIENCE, FIRST_PAUSE
+
+    async def run(self, *, intent: Intent | None = None, operation: str = "") -> AsyncGenerator[AnyEvent]:
+        """Launches `intent`, or follows `operation`, over as many connections as it takes."""
+        self._operation, self._kind = operation, intent.kind if intent else operation.split("-")[1]
+        try:
+            while True:
+                try:
+                    async with contextlib.aclosing(self._lines(intent)) as lines:
+                        async for event in lines:
+                            yield event
+                            if isinstance(event, Finished):
+                                return
+                    await self._resolve()
+                except (AgentError, ssh.Refused) as error:
+                    await self._wait_out(error)
+        finally:
+            self._forget_question()
+
+    async def _lines(self, intent: Intent | None) -> AsyncGenerator[AnyEvent]:
+        """The events of one connection, kept in the journal; `self._state` says why they ended."""
+        self._state = ""
+        source = (
+            self._agent.launch(intent.verb, intent.request)
+            if intent is not None and not self._operation
+            else self._agent.follow(self._operation, self._next)
+        )
+        async with contextlib.aclosing(source) as lines:
+            async for line in lines:
+                self._until, self._pause = self._clock() + PATIENCE, FIRST_PAUSE
+                if isinstance(line, Launched):
+                    self._operation = line.operation
+                    await self._began()
+                elif isinstance(line, Ended):
+                    self._state = line.state
+                else:
+                    await self._keep(line)
+                    yield line
+
+    async def _resolve(self) -> None:
+        """The journal ended without Finished: somebody has to look, or to recover."""
+        if self._state == "waiting":
+            if self._question is None:
+                raise self._lost("it waits for somebody to look at the site from outside")
+            await self._question
+        elif self._state == "orphaned":
+            self._orphaned += 1
+            if self._orphaned > RECOVERIES or self._read_only:
+                raise self._lost("its process on the server is gone, and it was not recovered")
+            await self._agent.recover()
+
+    async def _wait_out(self, error: ModoseruError) -> None:
+        """A connection that was lost is made again; the operation does not notice. Anything else is raised."""
+        if not self._operation or error.code not in PASSING:
+            raise error
+        if self._clock() > self._until:
+            raise self._lost(error.message) from error
+        await asyncio.sleep(self._pause * random.uniform(0.7, 1.3))  # noqa: S311 - jitter, not a secret
+        self._pause = min(LONGEST_PAUSE, self._pause * 2)
+
+    @property
+    def _read_only(self) -> bool:
+        return self._session.read_only or self._site.read_only
+
+    def _lost(self, why: str) -> LostSight:
+        return LostSight("lost_sight", why, f"it goes on there: modoseru follow {self._site.name} {self._operation}")
+
+    async def _began(self) -> None:
+        begun = Operation(
+            operation=self._operation,
+            site=self._site.name,
+            kind=self._kind,
+            started=dt.datetime.now(dt.UTC),
+            who=self._session.who,
+        )
+        await self._session.journal.operation_began(begun)
+
+    async def _keep(self, event: AnyEvent) -> None:
+        self._next = event.line + 1
+        if isinstance(event, Started) and not self._events:
+            await self._began()
+        self._events.append(event)
+        if not isinstance(event, Progress):
+            await self._session.journal.record_event(self._operation, event)
+        if isinstance(event, Asked) and not self._read_only:
+            self._forget_question()
+            self._question = asyncio.create_task(self._answer(event))
+        elif isinstance(event, Answered):
+            self._forget_question()
+        elif isinstance(event, Finished):
+            await self._end(event)
+
+    def _forget_question(self) -> None:
+        if self._question is not None:
+            self._question.cancel()
+            self._question = None
+
+    async def _answer(self, asked: Asked) -> None:
+        await asyncio.sleep(ALREADY_ANSWERED)
+        judged = await look.judge(self._session, self._site, asked)
+        await self._agent.answer(self._operation, asked.number, keep=judged.keep, detail=judged.detail)
+
+    async def _end(self, finished: Finished) -> None:
+        journal, site = self._session.journal, self._site.name
+        if finished.summary and finished.generation:
+            await journal.seal(site, finished.generation, finished.summary, finished.at)
+        done = summarise(self._operation, site, self._kind, self._events)
+        await journal.operation_ended(done)
+        await journal.audit(self._session.who, "guard", self._kind, site, finished.outcome.value, finished.detail)
+
+
+def exit_code(outcome: Outcome | None) -> int:
+    """DESIGN 7: 0 done; 1 failed, the site is as before; 3 the site needs a hand; 130 cancelled."""
+    codes = {Outcome.DONE: 0, Outcome.ROLLED_BACK: 1, Outcome.NEEDS_HAND: 3, Outcome.CANCELLED: 130}
+    return codes[outcome] if outcome else 1

@@ -42,8 +42,9 @@ A connection that ends before the last line is cut, never "done".
                   {"modoseru": TOKEN, "php": "8.2.1", "opcache": bool} and removes it |
 
 A verb that *launches* writes the request to `ops/ID/`, starts a process of its own there, replies
-{"operation": ID, "detached": bool}, then behaves as `follow` from line 0. Operation ids are `20261123T021500Z-KIND-HEX6`.
-Launching on a site whose lock is held gives the error `busy` (its `hint` names the running operation); one that waits
+{"operation": ID, "detached": bool}, then behaves as `follow` from line 0. Operation ids are
+`20261123T021500Z-KIND-HEX6`. Launching on a site whose lock is held gives the error `busy` (its `hint` names the
+running operation); one that waits
 for an answer gives `waiting`. What a dead process left behind is recovered first, by itself.
 
 `Asked(number, subject="look", token)` means: the switch (or one update) is made; look from outside, then `answer`.
@@ -56,15 +57,16 @@ no_database, no_generation, no_operation, nothing_to_undo, no_space, damaged, no
 from __future__ import annotations
 
 import base64
+import contextlib
 import datetime as dt
 import functools
 import hashlib
 import json
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from importlib import resources
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -81,6 +83,7 @@ from backends.records import (
 )
 from backends.ssh import Servers
 
+T = TypeVar("T")
 PROTOCOL = 1
 OPTIONS = (
     *("-d", "disable_functions="),
@@ -250,13 +253,15 @@ class Agent:
         Closing the generator detaches. Raises AgentError: nothing began, or (code `cut`) the connection was lost
         after `Launched`, and `follow` goes on from the next line.
         """
-        async with _closing(self._stream(verb, {**request, "attached": self._site.server.attached})) as lines:
+        async with contextlib.aclosing(
+            self._stream(verb, {**request, "attached": self._site.server.attached})
+        ) as lines:
             async for line in lines:
                 yield line
 
     async def follow(self, operation: str, start: int) -> AsyncGenerator[Launched | AnyEvent | Ended]:
         """Events from line `start` on, then `Ended`. Raises AgentError, code `cut` where the connection was lost."""
-        async with _closing(self._stream("follow", {"operation": operation, "from": start})) as lines:
+        async with contextlib.aclosing(self._stream("follow", {"operation": operation, "from": start})) as lines:
             async for line in lines:
                 yield line
 
@@ -309,7 +314,9 @@ class Agent:
     async def _stream(self, verb: str, fields: Mapping[str, Any]) -> AsyncGenerator[Launched | AnyEvent | Ended]:
         await self._install()
         marker, request = self._request(fields)
-        async with self._servers.stream(self._site.ssh, self._words(verb), request, line_most=LINE_LIMIT, quiet=QUIET) as stream:
+        async with self._servers.stream(
+            self._site.ssh, self._words(verb), request, line_most=LINE_LIMIT, quiet=QUIET
+        ) as stream:
             seen = False
             async for line in stream:
                 answer = _answer_of(marker, line)
@@ -317,7 +324,7 @@ class Agent:
                     continue
                 seen = True
                 if "event" in answer:
-                    yield _decoded(answer["event"], AnyEvent)
+                    yield _event(answer["event"])
                     continue
                 reply = _reply_of(answer)
                 if "operation" in reply:
@@ -361,19 +368,6 @@ class Agent:
         raise _no_answer(self._site, done.stderr + done.stdout, done.exit_status)
 
 
-class _closing:
-    """Closes an inner generator with the outer one, so that a detached stream ends its channel at once."""
-
-    def __init__(self, lines: AsyncGenerator[Launched | AnyEvent | Ended]) -> None:
-        self._lines = lines
-
-    async def __aenter__(self) -> AsyncIterator[Launched | AnyEvent | Ended]:
-        return self._lines
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._lines.aclose()
-
-
 def _answer_of(marker: str, line: bytes) -> dict[str, Any] | None:
     if not line.startswith(marker.encode() + b" "):
         return None
@@ -396,11 +390,19 @@ def _reply_of(answer: dict[str, Any]) -> dict[str, Any]:
     return reply
 
 
-def _decoded(value: Any, kind: Any) -> Any:
+def _decoded(value: Any, kind: type[T]) -> T:
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         raise AgentError("bad_answer", f"the server's answer does not fit: {error}", "update Modoseru") from error
+
+
+def _event(value: Any) -> AnyEvent:
+    try:
+        event: AnyEvent = msgspec.convert(value, AnyEvent)
+    except msgspec.ValidationError as error:
+        raise AgentError("bad_answer", f"the server's event does not fit: {error}", "update Modoseru") from error
+    return event
 
 
 def _is_missing(output: bytes) -> bool:

@@ -213,7 +213,9 @@ final class Operation
     {
         $number = $this->recall('questions', 0) + 1;
         $this->remember('questions', $number);
-        $this->event('asked', ['number' => $number, 'subject' => $subject, 'token' => $token, 'item' => $item]);
+        $expect = $this->request->get('expect');
+        $this->event('asked', ['number' => $number, 'subject' => $subject, 'token' => $token, 'item' => $item,
+            'expect' => is_array($expect) ? $expect : null]);
         for ($until = microtime(true) + $seconds; microtime(true) < $until; usleep(50000)) {
             $answer = $this->answer($number);
             if ($answer) {
@@ -238,6 +240,9 @@ final class Operation
 
     public function settle($number, $keep, $detail)
     {
+        if (!empty($this->asked['token'])) {
+            @unlink($this->request->root . '/' . basename($this->asked['token']));
+        }
         $this->event('answered', ['number' => $number, 'keep' => $keep, 'detail' => $detail]);
         return [$keep, $detail];
     }

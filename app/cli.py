@@ -1,0 +1,290 @@
+"""The commands of DESIGN 7: flags in, records out. Thin: what happens is in `operations`, how it reads in `speaking`.
+
+Nothing heavy is imported here, so that `modoseru --version` and a shell's completion answer at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from app import cli_fleet
+from app.command_line import Options, command, run
+
+if TYPE_CHECKING:
+    from app.session import Session
+
+
+class _Main(click.Group):
+    """Usage errors as one line; with --json as the error object too."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        kwargs["standalone_mode"] = False
+        try:
+            super().main(*args, **kwargs)
+        except click.exceptions.Abort:
+            sys.exit(130)
+        except click.ClickException as error:
+            from app import speaking
+            from backends.records import ModoseruError
+
+            usage = ModoseruError("usage", error.format_message(), "see modoseru --help")
+            given = sys.argv[1:] if not args else list(args[0] or [])
+            speaking.error(usage, as_json="--json" in given)
+            sys.exit(2)
+        except click.exceptions.Exit as leave:
+            sys.exit(leave.exit_code)
+
+
+def _version(context: click.Context, _parameter: click.Parameter, asked: bool) -> None:
+    if asked and not context.resilient_parsing:
+        from importlib.metadata import version
+
+        click.echo(f"modoseru {version('modoseru')}")
+        context.exit()
+
+
+@click.group(
+    cls=_Main,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    no_args_is_help=False,
+)
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
+@click.option("--config", metavar="DIR", help="The configuration's folder (or MODOSERU_CONFIG).")
+@click.option("--read-only", is_flag=True, help="Refuse everything that changes a site.")
+@click.pass_context
+def main(context: click.Context, config: str | None, read_only: bool) -> None:
+    """Modoseru (戻せる): can this site be restored? Without a command it opens the dashboard."""
+    if context.invoked_subcommand is None:
+        options = Options(as_json=False, config=config, read_only=read_only, progress="text")
+        run(options, lambda: _dashboard(options))
+
+
+async def _dashboard(options: Options) -> int:
+    from app import opening
+
+    return await opening.dashboard(options.config, read_only=options.read_only)
+
+
+@main.command("demo")
+@click.option("--sites", type=click.IntRange(1, 1000), default=24, help="How many sites the embedded fleet has.")
+@click.option("--language", type=click.Choice(["ja", "en"]), help="The screen's language; absent: the locale's.")
+@click.option("--read-only", is_flag=True, help="Refuse everything that changes a site.")
+def demo(sites: int, language: str | None, read_only: bool) -> None:
+    """The dashboard on an embedded fleet: real SSH, TLS and HTTP on loopback, nothing to install."""
+    from app import opening
+
+    options = Options(as_json=False, config=None, read_only=read_only, progress="text")
+    run(options, lambda: opening.demo(sites=sites, language=language, read_only=read_only))
+
+
+# ---------------------------------------------------------------- looking
+
+
+@command(main)
+@click.argument("sites", nargs=-1, metavar="[SITE]...")
+async def status(options: Options, sites: tuple[str, ...]) -> int:
+    """The last known state, at once, without a connection."""
+    from app import speaking
+    from app.operations import check as checks
+
+    async with _session(options) as session:
+        known = await checks.last_known(session, _chosen(session, sites))
+        speaking.statuses(session.fleet, known, as_json=options.as_json)
+    return 0
+
+
+@command(main)
+@click.argument("sites", nargs=-1, metavar="[SITE]...")
+async def check(options: Options, sites: tuple[str, ...]) -> int:
+    """Look at sites now. Exit status 0 ok, 1 warning, 2 critical, 3 unknown."""
+    from app import speaking
+    from app.operations import check as checks
+
+    async with _session(options) as session:
+        chosen = _chosen(session, sites)
+        found = {}
+        async for one in checks.check(session, chosen):
+            found[one.name] = one
+            speaking.counted(len(found), len(chosen), one.name, options.progress)
+        known = [found[site.name] for site in chosen]
+        speaking.statuses(session.fleet, known, as_json=options.as_json)
+    return speaking.exit_code(known)
+
+
+@command(main)
+@click.argument("site")
+async def generations(options: Options, site: str) -> int:
+    """The generations of a site, newest first."""
+    from app import speaking
+    from app.operations import check as checks
+
+    async with _session(options) as session:
+        found = await checks.generations(session, session.fleet.site(site))
+        speaking.generations(site, found, as_json=options.as_json)
+    return 0
+
+
+@command(main)
+@click.argument("site")
+@click.argument("generation", required=False)
+async def verify(options: Options, site: str, generation: str | None) -> int:
+    """Read every byte of a generation back, on its server, against its seal. Exit status 1 where it is not whole."""
+    from app import speaking
+    from app.operations import verify as verifies
+
+    async with _session(options) as session:
+        result = await verifies.verify(session, session.fleet.site(site), generation)
+        speaking.verification(result, as_json=options.as_json)
+    return 0 if result.outcome == "ok" else 1
+
+
+@command(main)
+@click.argument("sites", nargs=-1, metavar="[SITE]...")
+async def updates(options: Options, sites: tuple[str, ...]) -> int:
+    """Pending updates, asked of wordpress.org now by the sites' own update code."""
+    from app import speaking
+    from app.operations import check as checks
+
+    async with _session(options) as session:
+        chosen = _chosen(session, sites)
+        found = {one.name: one async for one in checks.check(session, chosen, refresh=True)}
+        speaking.updates([found[site.name] for site in chosen], as_json=options.as_json)
+    return 0
+
+
+@command(main)
+@click.argument("site", required=False)
+@click.option("--all", "ended", is_flag=True, help="Ended ones too.")
+async def operations(options: Options, site: str | None, ended: bool) -> int:
+    """Running and past operations, as this machine knows them."""
+    from app import speaking
+
+    async with _session(options) as session:
+        if site is not None:
+            session.fleet.site(site)
+        known = await session.journal.operations(site, running=not (ended or site))
+        speaking.operations(known, as_json=options.as_json)
+    return 0
+
+
+# ---------------------------------------------------------------- acting
+
+
+@command(main)
+@click.argument("sites", nargs=-1, required=True, metavar="SITE...")
+@click.option("--tier", type=click.Choice(["server"]), default="server", help="Where the generation lies.")
+@click.option(
+    "--reason", type=click.Choice(["hand", "weekly"]), default="hand", help="Only weekly ones take a slot of the eight."
+)
+async def backup(options: Options, sites: tuple[str, ...], tier: str, reason: str) -> int:
+    """Make a generation of each site."""
+    from app import performing
+    from app.operations import backup as plans
+
+    async with _session(options) as session:
+        chosen = _chosen(session, sites)
+        return await performing.perform(
+            session, [functools.partial(plans.plan, session, site, reason) for site in chosen], options, yes=True
+        )
+
+
+@command(main)
+@click.argument("site")
+@click.argument("generation", required=False)
+@click.option("--only", multiple=True, metavar="files|database|PATH", help="A part, or paths below the document root.")
+@click.option("--dry-run", is_flag=True, help="Show what would be lost and what would fail; change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+async def restore(
+    options: Options, *, site: str, generation: str | None, only: tuple[str, ...], dry_run: bool, yes: bool
+) -> int:
+    """Bring a site back to a generation; absent, to the newest complete one."""
+    from app import performing, speaking
+    from app.operations import restore as plans
+
+    part: str | list[str] = list(only) or "all"
+    if len(only) == 1 and only[0] in plans.PARTS:
+        part = only[0]
+    async with _session(options) as session:
+        target = session.fleet.site(site)
+        if dry_run:
+            chosen = plans.choose(target, (await session.agent(target).generations()).generations, generation)
+            found = await plans.preview(session, target, chosen.id, part)
+            speaking.preview(site, found, as_json=options.as_json)
+            return 1 if found.blockers else 0
+        return await performing.perform(
+            session, [lambda: plans.plan(session, target, generation, part)], options, yes=yes
+        )
+
+
+@command(main)
+@click.argument("site")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+async def undo(options: Options, site: str, yes: bool) -> int:
+    """Take the last restore or update of a site back."""
+    from app import performing
+    from app.operations import undo as plans
+
+    async with _session(options) as session:
+        target = session.fleet.site(site)
+        return await performing.perform(session, [lambda: plans.plan(session, target)], options, yes=yes)
+
+
+@command(main)
+@click.argument("sites", nargs=-1, required=True, metavar="SITE...")
+@click.option("--only", multiple=True, metavar="SLUG", help="Only these items.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+async def update(options: Options, sites: tuple[str, ...], only: tuple[str, ...], yes: bool) -> int:
+    """Update what is pending, one item at a time; an item that breaks a page is put back alone."""
+    from app import performing
+    from app.operations import update as plans
+
+    async with _session(options) as session:
+        chosen = _chosen(session, sites)
+        return await performing.perform(
+            session, [functools.partial(plans.plan, session, site, only or None) for site in chosen], options, yes=yes
+        )
+
+
+@command(main)
+@click.argument("site")
+@click.argument("operation")
+async def follow(options: Options, site: str, operation: str) -> int:
+    """Watch an operation that began earlier or elsewhere, from its first line to its end."""
+    from app import performing
+
+    async with _session(options) as session:
+        return await performing.follow(session, session.fleet.site(site), operation, options)
+
+
+@command(main)
+@click.argument("site")
+@click.argument("operation")
+async def cancel(options: Options, site: str, operation: str) -> int:
+    """Ask an operation to stop, and wait for its journal to say how it ended."""
+    from app import performing
+
+    async with _session(options) as session:
+        return await performing.cancel(session, session.fleet.site(site), operation, options)
+
+
+def _session(options: Options) -> Any:
+    from app import session
+
+    return session.opened(options.config, read_only=options.read_only)
+
+
+def _chosen(session: Session, names: tuple[str, ...]) -> list[Any]:
+    """The named sites in the order of their names, or all."""
+    return [session.fleet.site(name) for name in dict.fromkeys(names)] if names else list(session.fleet.sites)
+
+
+main.add_command(cli_fleet.site)
+main.add_command(cli_fleet.key)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""What every command has in common: its options, and how a failure becomes one line and an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Options:
+    """What every command takes."""
+
+    def __init__(self, *, as_json: bool, config: str | None, read_only: bool, progress: str) -> None:
+        self.as_json, self.read_only, self.progress = as_json, read_only, progress
+        self._config = config
+
+    @property
+    def config(self) -> Path:
+        from app.fleet import default_folder
+
+        return Path(self._config).expanduser() if self._config else default_folder()
+
+
+def command(group: click.Group, name: str | None = None) -> Callable[[F], F]:
+    """A command with the common options; its coroutine is handed an `Options` first."""
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def called(as_json: bool, config: str | None, read_only: bool, progress: str, **more: Any) -> None:
+            options = Options(as_json=as_json, config=config, read_only=read_only, progress=progress)
+            run(options, lambda: function(options, **more))
+
+        wrapped = called
+        for option in (
+            click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
+            click.option("--config", metavar="DIR", help="The configuration's folder (or MODOSERU_CONFIG)."),
+            click.option("--read-only", is_flag=True, help="Refuse everything that changes a site."),
+            click.option(
+                "--progress", type=click.Choice(["text", "json", "none"]), default="text", help="Progress on stderr."
+            ),
+        ):
+            wrapped = option(wrapped)
+        group.command(name or function.__name__.strip("_").replace("_", "-"))(wrapped)
+        return function
+
+    return decorate
+
+
+def run(options: Options, work: Callable[[], Awaitable[int]]) -> None:
+    """Runs the command; every failure becomes one line, or one JSON object, and an exit code."""
+    from app import speaking
+    from backends.records import ModoseruError
+
+    try:
+        code = asyncio.run(_coroutine(work))
+    except ModoseruError as error:
+        speaking.error(error, as_json=options.as_json)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:
+        code = 0
+    sys.exit(code)
+
+
+async def _coroutine(work: Callable[[], Awaitable[int]]) -> int:
+    return await work()

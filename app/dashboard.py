@@ -1,0 +1,453 @@
+"""The Textual program: owns what is known of the fleet and the operations, and turns keys into calls on the desk."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import unicodedata
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import aclosing
+from time import monotonic
+from typing import Any
+
+from textual import events, on
+from textual.app import App
+from textual.command import CommandPalette
+from textual.screen import Screen
+from textual.timer import Timer
+
+from app.actions import BY_ID, Place, allowed
+from app.desk import Desk
+from app.jobs import Jobs, defect
+from app.operations.intent import Intent
+from app.screens.about_site import AboutSite, Scene
+from app.screens.confirm import Confirm, Prompt
+from app.screens.details import Details
+from app.screens.dialog import Dialog
+from app.screens.fleet import FleetScreen
+from app.screens.generations import Generations
+from app.screens.help import Help
+from app.screens.log import Log
+from app.screens.palette import Palette
+from app.screens.updates import Updates
+from backends.records import (
+    Certainty,
+    Certificate,
+    Domain,
+    Health,
+    ModoseruError,
+    Operation,
+    Site,
+    SiteStatus,
+    State,
+)
+from widgets import words
+from widgets.fleet_list import FleetList
+from widgets.fleet_row import FleetRow
+from widgets.fleet_tally import Tally
+from widgets.job import Job
+from widgets.key_line import KeyLine
+from widgets.language import tr, tr_n
+from widgets.site_page import SiteNews
+
+FRAME_S = 0.1
+"""At most ten repaints a second, however many results come (DESIGN 8)."""
+REFRESH_S = 600.0
+"""How often the whole fleet is looked at while the dashboard is open."""
+JOIN_S = 15.0
+"""How often the journal is asked for operations that others have started."""
+THEMES = ("textual-dark", "textual-light", "ansi-dark")
+
+
+def utc_now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+class Dashboard(App[None]):
+    ENABLE_COMMAND_PALETTE = False  # Textual's own speaks English and offers what is not ours
+    ESCAPE_TO_MINIMIZE = False
+    CSS = """
+    * {
+        scrollbar-color: $panel-lighten-3;
+        scrollbar-color-hover: $panel-lighten-3;
+        scrollbar-color-active: $primary;
+        scrollbar-background: $background;
+        scrollbar-background-hover: $background;
+        scrollbar-background-active: $background;
+    }
+    CommandPalette SearchIcon { display: none; }
+    """
+
+    def __init__(self, desk: Desk, *, now: Callable[[], dt.datetime] = utc_now, refresh_s: float = REFRESH_S) -> None:
+        super().__init__()
+        self.title = desk.name
+        self._desk, self._clock, self._refresh_s = desk, now, refresh_s
+        self._by_name = {site.name: site for site in desk.sites}
+        self._statuses: dict[str, SiteStatus] = {}
+        self._histories: dict[str, tuple[Operation, ...]] = {}
+        self._fresh: dict[str, SiteStatus] = {}
+        self._looking = [0, 0]
+        self._tally = Tally()
+        self._frame: Timer | None = None
+        self._drawn = -1e9
+        self._errands: set[asyncio.Task[None]] = set()
+        self.jobs = Jobs(desk, now, self._soon, self._job_ended)
+        self.fleet = FleetScreen(Scene(desk.name, desk.zone, now, desk.read_only))
+
+    # ------------------------------------------------------------ start and end
+
+    def get_default_screen(self) -> Screen[Any]:
+        return self.fleet
+
+    async def on_mount(self) -> None:
+        known = {status.name: status for status in await self._desk.last_known()}
+        self._take([known.get(site.name) or _never_seen(site) for site in self._desk.sites])
+        self.call_after_refresh(self._begin)
+        self.set_interval(1.0, self._second)
+        self.set_interval(60.0, self.fleet.list.redraw)
+
+    def _begin(self) -> None:
+        """The first frame stands: now load what connects, and look."""
+        self._errand(self._open())
+
+    async def _open(self) -> None:
+        await self._desk.warm()
+        await self._join()
+        self.set_interval(JOIN_S, lambda: self._errand(self._join()))
+        self.set_interval(self._refresh_s, self._refresh_all)
+        self._refresh_all()
+
+    async def on_unmount(self) -> None:
+        await self.jobs.detach()
+        for task in self._errands:
+            task.cancel()
+        await asyncio.gather(*self._errands, return_exceptions=True)
+
+    def _errand(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do `work` beside the screens; what fails in it becomes a notice."""
+        task = asyncio.create_task(self._reported(work))
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+
+    async def _reported(self, work: Coroutine[Any, Any, None], site: str = "", kind: str = "") -> None:
+        try:
+            await work
+        except ModoseruError as error:
+            self.jobs.notice(site or self._desk.name, kind or "check", error)
+        except Exception as error:
+            # A defect becomes a sentence: the operations beside it go on, and so does the screen.
+            self.jobs.notice(site or self._desk.name, kind or "check", defect(error))
+
+    async def _join(self) -> None:
+        """Follow the operations that run and that nobody here follows yet."""
+        for operation in await self._desk.operations(running=True):
+            if (site := self._by_name.get(operation.site)) is not None:
+                self.jobs.follow(site, operation)
+
+    # ------------------------------------------------------------ what is known
+
+    def _take(self, statuses: Sequence[SiteStatus]) -> None:
+        """Make `statuses` what is known of their sites."""
+        rows = []
+        for status in statuses:
+            self._statuses[status.name] = status
+            self._tally.put(status)
+            site = self._by_name[status.name]
+            slots = site.policy.server_keep
+            rows.append(FleetRow(status=status, tags=site.tags, cover=site.cover, slots=slots))
+        self.fleet.list.put(rows)
+        self._show_header()
+        if any(status.name == self.fleet.site_name for status in statuses):
+            self._show_site()
+
+    def _show_header(self) -> None:
+        done, total = self._looking
+        self.fleet.header.show(self._tally, (done, total) if done < total else None, self._clock())
+
+    def news(self, name: str) -> SiteNews:
+        site = self._by_name[name]
+        return SiteNews(site, self._statuses[name], self._histories.get(name, ()), self._desk.host(site))
+
+    def _show_site(self) -> None:
+        name = self.fleet.site_name
+        self.fleet.show(self.news(name) if name is not None else None)
+        if isinstance(self.screen, Details):
+            self.screen.show(self.news(self.screen.site_name))
+
+    @on(FleetList.Highlighted)
+    def _other_site(self, event: FleetList.Highlighted) -> None:
+        self._show_site()
+        if event.site is not None and event.site not in self._histories:
+            self._errand(self._load_history(event.site))
+
+    async def _load_history(self, name: str) -> None:
+        self._histories[name] = tuple(await self._desk.operations(name))
+        self._show_site()
+
+    def _refresh_all(self) -> None:
+        if self._looking[0] >= self._looking[1]:
+            self._errand(self._look(self._desk.sites))
+
+    async def _look(self, sites: Sequence[Site]) -> None:
+        """Look at `sites` now; results reach the screen with the next frame."""
+        if self._looking[0] >= self._looking[1]:
+            self._looking = [0, 0]
+        self._looking[1] += len(sites)
+        missing = len(sites)
+        try:
+            async with aclosing(self._desk.check(sites)) as found:
+                async for status in found:
+                    self._fresh[status.name] = status
+                    self._looking[0] += 1
+                    missing -= 1
+                    self._soon()
+        finally:
+            self._looking[0] += missing
+            self._soon()
+
+    # ------------------------------------------------------------ repainting
+
+    def _soon(self) -> None:
+        """Repaint with the next frame."""
+        if self._frame is None and self.is_running:
+            wait = max(0.001, self._drawn + FRAME_S - monotonic())
+            self._frame = self.set_timer(wait, self._draw_frame)
+
+    def _draw_frame(self) -> None:
+        self._frame, self._drawn = None, monotonic()
+        fresh, self._fresh = self._fresh, {}
+        self._take([status for name, status in fresh.items() if name in self._by_name])
+        self.fleet.count()
+        self._show_jobs()
+
+    def _show_jobs(self) -> None:
+        for screen in self.screen_stack:
+            if isinstance(screen, AboutSite):
+                screen.strip.show(self.jobs.all)
+            elif isinstance(screen, Log):
+                screen.renew()
+
+    def _second(self) -> None:
+        self._show_header()
+        if self.jobs.running:
+            self._show_jobs()
+
+    def _job_ended(self, job: Job) -> None:
+        if (site := self._by_name.get(job.site)) is not None and self.is_running:
+            self._errand(self._load_history(site.name))
+            self._errand(self._look([site]))
+
+    # ------------------------------------------------------------ keys
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """In read-only mode what changes a site is not bound at all."""
+        if action == "perform" and parameters and parameters[0] in BY_ID:
+            return allowed(BY_ID[str(parameters[0])], read_only=self._desk.read_only)
+        return super().check_action(action, parameters)
+
+    def on_key(self, event: events.Key) -> None:
+        """A key that nothing took: with an IME on it is a wide one, and never acts."""
+        for line in self.screen.query(KeyLine):
+            if event.character is not None and unicodedata.east_asian_width(event.character[0]) in "WFH":
+                line.tell(tr("Switch to half-width input"))
+            else:
+                line.clear_told()
+
+    def tell(self, text: str, *, alarm: bool = True) -> None:
+        """Say a sentence on the last line of the screen, until the next key."""
+        for line in self.screen.query(KeyLine):
+            line.tell(text, alarm=alarm)
+
+    @on(KeyLine.Pressed)
+    async def _pressed(self, event: KeyLine.Pressed) -> None:
+        if event.action:
+            await self.run_action(f"app.perform('{event.action}')")
+
+    @on(FleetList.Opened)
+    def _opened_site(self) -> None:
+        self.action_perform("open")
+
+    def action_perform(self, id_: str) -> None:
+        """The one way from a key, a click or the palette to an action; the site is the one under the cursor now."""
+        action, screen = BY_ID[id_], self.screen
+        if isinstance(screen, (AboutSite, Dialog)) and screen.act(id_):
+            return
+        if action.place is not Place.SITE:
+            getattr(self, f"_do_{id_}")()
+            return
+        site = self._by_name.get(screen.site_name or "") if isinstance(screen, AboutSite) else None
+        if id_ == "copy":
+            self._do_copy()
+        elif site is None:
+            return
+        elif not allowed(action, read_only=site.read_only):
+            self.tell(tr("{site} is read-only: its file in sites.d says so", site=site.name))
+        else:
+            getattr(self, f"_do_{id_}")(site)
+
+    def _do_open(self, site: Site) -> None:
+        if not isinstance(self.screen, Details):
+            self.push_screen(Details(self.fleet.scene, self.news(site.name)))
+            self._soon()
+
+    def _do_check(self, site: Site) -> None:
+        self._errand(self._look([site]))
+        self.tell(tr("Looking at {site}…", site=site.name), alarm=False)
+
+    def _do_refresh(self) -> None:
+        self._refresh_all()
+
+    def _do_dismiss(self) -> None:
+        self.jobs.dismiss()
+
+    def _do_help(self) -> None:
+        self.push_screen(Help(read_only=self._desk.read_only))
+
+    def _do_palette(self) -> None:
+        self.push_screen(CommandPalette([Palette], placeholder=tr("An action or a site…")))
+
+    def _do_theme(self) -> None:
+        self.theme = THEMES[(THEMES.index(self.theme) + 1) % len(THEMES)] if self.theme in THEMES else THEMES[0]
+
+    def _do_copy(self) -> None:
+        if isinstance(self.screen, (AboutSite, Log)):
+            self.copy_to_clipboard(self.screen.plain)
+            self.tell(tr("Copied"), alarm=False)
+
+    def _do_quit(self) -> None:
+        self._errand(self._quit())
+
+    async def action_quit(self) -> None:
+        """Textual's own ctrl+q asks in the same way."""
+        self._do_quit()
+
+    def action_help_quit(self) -> None:
+        self.tell(tr("q quits"), alarm=False)
+
+    async def _quit(self) -> None:
+        running = self.jobs.running
+        if running and not isinstance(self.screen, Confirm):
+            told = tuple(tr("{kind} of {site}", kind=words.kind_word(job.kind), site=job.site) for job in running)
+            question = tr_n(
+                "{n} operation goes on on its server.", "{n} operations go on on their servers.", len(running)
+            )
+            prompt = Prompt(question, stays=(*told, tr("opening Modoseru again shows them")))
+            if not await self._answer(Confirm(tr("Quit?"), tr("Quit"), prompt, stay=tr("Stay"))):
+                return
+        self.exit()
+
+    # ------------------------------------------------------------ operations
+
+    def _do_backup(self, site: Site) -> None:
+        self._operate(site, "backup", self._unasked(self._desk.plan_backup(site)))
+
+    def _do_restore(self, site: Site) -> None:
+        self._operate(site, "restore", self._confirmed(site, "restore", self._desk.plan_restore(site, None)))
+
+    def _do_undo(self, site: Site) -> None:
+        self._operate(site, "undo", self._confirmed(site, "undo", self._desk.plan_undo(site)))
+
+    def _do_choose(self, site: Site) -> None:
+        known = self._statuses[site.name].generations
+        if known:
+            self._operate(site, "restore", self._chosen_generation(site, Generations(site.name, known, self._clock())))
+        else:
+            self.tell(tr("{site} has no generation yet; b makes one", site=site.name))
+
+    def _do_update(self, site: Site) -> None:
+        pending = self._statuses[site.name].updates
+        if pending:
+            self._operate(site, "update", self._chosen_updates(site, Updates(site.name, pending)))
+        else:
+            self.tell(tr("{site} has no updates waiting", site=site.name))
+
+    def _do_log(self, site: Site) -> None:
+        self._operate(site, "log", self._show_log(site))
+
+    def _do_cancel(self, site: Site) -> None:
+        job = self.jobs.of(site.name)
+        if job is None or not job.running or job.operation is None:
+            self.tell(tr("Nothing runs on {site}", site=site.name))
+        else:
+            self._operate(site, "cancel", self._cancelled(site, job, job.operation))
+
+    def _operate(self, site: Site, kind: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(self._reported(work, site.name, kind))
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+
+    async def _unasked(self, planning: Coroutine[Any, Any, Intent]) -> None:
+        self.jobs.start(await planning, confirmed=False)
+
+    async def _confirmed(self, site: Site, kind: str, planning: Coroutine[Any, Any, Intent]) -> None:
+        """Ask before it starts. The prompt opens with the key; the plan fills it when it is made."""
+        titles = {"restore": tr("Restore {site}"), "undo": tr("Undo on {site}"), "update": tr("Update {site}")}
+        verbs = {"restore": tr("Restore"), "undo": tr("Undo"), "update": tr("Update")}
+        dialog = Confirm(titles[kind].format(site=site.name), verbs[kind])
+        answer = asyncio.ensure_future(self._answer(dialog))
+        plan = asyncio.ensure_future(planning)
+        try:
+            await asyncio.wait({answer, plan}, return_when=asyncio.FIRST_COMPLETED)
+            if answer.done():
+                return
+            try:
+                intent = plan.result()
+            except ModoseruError:
+                dialog.dismiss(None)
+                raise
+            dialog.ask(Prompt.of(intent))
+            if await answer:
+                self.jobs.start(intent, confirmed=True)
+        finally:
+            plan.cancel()
+            answer.cancel()
+
+    async def _chosen_generation(self, site: Site, dialog: Generations) -> None:
+        if (generation := await self._answer(dialog)) is not None:
+            await self._confirmed(site, "restore", self._desk.plan_restore(site, generation))
+
+    async def _chosen_updates(self, site: Site, dialog: Updates) -> None:
+        if (slugs := await self._answer(dialog)) is not None:
+            await self._confirmed(site, "update", self._desk.plan_update(site, slugs))
+
+    async def _show_log(self, site: Site) -> None:
+        job = self.jobs.of(site.name)
+        if job is None or job.operation is None:
+            known = await self._desk.operations(site.name)
+            if not known and job is None:
+                self.tell(tr("Nothing has been done on {site} yet", site=site.name))
+                return
+            if known:
+                job = Job.of(known[0], self._clock())
+                for event in await self._desk.events(known[0].operation):
+                    job.apply(event)
+        if job is not None:
+            self.push_screen(Log(job, self._clock, self._desk.zone))
+
+    async def _cancelled(self, site: Site, job: Job, operation: str) -> None:
+        question = tr("Cancel the {kind} of {site}?", kind=words.kind_word(job.kind), site=site.name)
+        prompt = Prompt(question, (tr("what it has done so far"),), (tr("the site, as it was before"),))
+        if await self._answer(Confirm(tr("Cancel"), tr("Cancel it"), prompt, stay=tr("Let it run"))):
+            if await self._desk.cancel(site, operation):
+                self.tell(tr("Asked it to cancel"), alarm=False)
+            else:
+                self.tell(tr("It can no longer be cancelled"))
+
+    async def _answer(self, dialog: Dialog[Any]) -> Any:
+        """Open a dialog and wait for its answer."""
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.push_screen(dialog, lambda given: None if answer.done() else answer.set_result(given))
+        return await answer
+
+
+def _never_seen(site: Site) -> SiteStatus:
+    unknown = State.UNKNOWN
+    return SiteStatus(
+        name=site.name,
+        url=site.url,
+        verdict=Certainty.UNKNOWN,
+        owner=site.owner,
+        health=Health(state=unknown),
+        certificate=Certificate(state=unknown),
+        domain=Domain(name="", state=unknown),
+    )

@@ -1,0 +1,146 @@
+"""Looks at sites now: from outside, at certificate and domain, and through the agent. Changes nothing on them."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from app import readiness
+from app.readiness import Known
+from backends import tls
+from backends.records import (
+    Certificate,
+    Contact,
+    Domain,
+    Generation,
+    Health,
+    Inspection,
+    ModoseruError,
+    Site,
+    SiteStatus,
+)
+
+if TYPE_CHECKING:
+    from app.session import Session
+
+AT_ONCE = 20
+"""Sites looked at together; connections to one host are bounded further below (FACTS 10)."""
+T = TypeVar("T", bound=Struct)
+
+
+class SealedGenerations(Struct, frozen=True):
+    """The generations of a site as they were last seen, compared with the seals kept here."""
+
+    generations: tuple[Generation, ...] = ()
+
+
+async def last_known(session: Session, sites: Sequence[Site] | None = None) -> list[SiteStatus]:
+    """From the journal, at once, without a connection; what was never seen is unknown."""
+    journal = session.journal
+
+    async def all_of(what: str, kind: type[T]) -> Mapping[str, tuple[T, dt.datetime]]:
+        return await journal.recall_all(what, kind)
+
+    health, certificate = await all_of("health", Health), await all_of("certificate", Certificate)
+    domain, inspection = await all_of("domain", Domain), await all_of("inspection", Inspection)
+    contact, generations = await all_of("contact", Contact), await all_of("generations", SealedGenerations)
+    now = dt.datetime.now(dt.UTC)
+
+    def known(name: str) -> Known:
+        seen = generations.get(name)
+        return Known(
+            health=_first(health, name),
+            certificate=_first(certificate, name),
+            domain=_first(domain, name),
+            inspection=_first(inspection, name),
+            contact=_first(contact, name),
+            generations=seen[0].generations if seen else None,
+        )
+
+    return [readiness.status(site, known(site.name), now) for site in (session.fleet.sites if sites is None else sites)]
+
+
+def _first(found: Mapping[str, tuple[T, dt.datetime]], name: str) -> T | None:
+    return found[name][0] if name in found else None
+
+
+async def check(session: Session, sites: Sequence[Site], *, refresh: bool = False) -> AsyncGenerator[SiteStatus]:
+    """Yields each site as it becomes known; `refresh` asks wordpress.org anew. A site that fails raises nothing."""
+    turns = asyncio.Semaphore(AT_ONCE)
+
+    async def one(site: Site) -> SiteStatus:
+        async with turns:
+            return await look_at(session, site, refresh=refresh)
+
+    tasks = [asyncio.create_task(one(site)) for site in sites]
+    try:
+        for done in asyncio.as_completed(tasks):
+            yield await done
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def look_at(session: Session, site: Site, *, refresh: bool = False) -> SiteStatus:
+    """All probes of one site at once; each result is remembered, a probe that fails hides no other."""
+    web = site.web
+    host = urlsplit(site.url).hostname or ""
+    health, certificate, domain, inside = await asyncio.gather(
+        session.web.look(site.url, connect=web.connect, ca_file=web.ca_file),
+        tls.probe(site.url, connect=web.connect, ca_file=web.ca_file),
+        session.registries.expiry(host, manual=site.domain.expires, patience=20.0),
+        _ask_agent(session, site, refresh=refresh),
+    )
+    now = dt.datetime.now(dt.UTC)
+    journal = session.journal
+    await journal.remember(site.name, "health", health, now)
+    await journal.remember(site.name, "certificate", certificate, now)
+    await journal.remember(site.name, "domain", domain, now)
+    contact, inspection = inside
+    await journal.remember(site.name, "contact", contact, now)
+    if inspection is not None:
+        await journal.remember(site.name, "inspection", inspection, now)
+    (found,) = await last_known(session, [site])
+    return found
+
+
+async def _ask_agent(session: Session, site: Site, *, refresh: bool) -> tuple[Contact, Inspection | None]:
+    try:
+        inspection, seals = await session.agent(site).inspect(refresh=refresh)
+    except ModoseruError as error:
+        now = dt.datetime.now(dt.UTC)
+        return Contact(at=now, code=error.code, problem=error.message, hint=error.hint), None
+    await remember_generations(session, site, inspection.generations, seals)
+    return Contact(at=dt.datetime.now(dt.UTC)), inspection
+
+
+async def remember_generations(
+    session: Session, site: Site, generations: Sequence[Generation], summaries: Mapping[str, str]
+) -> tuple[Generation, ...]:
+    """Compares each summary's hash with the seal kept here; the first one seen becomes the seal."""
+    journal = session.journal
+    now = dt.datetime.now(dt.UTC)
+    seals = await journal.seals(site.name)
+    judged: list[Generation] = []
+    for one in generations:
+        told = summaries.get(one.id)
+        kept = seals.get(one.id)
+        if told is not None and kept is None:
+            await journal.seal(site.name, one.id, told, now)
+        sealed = None if told is None or kept is None else told == kept
+        judged.append(msgspec.structs.replace(one, sealed=sealed))
+    await journal.remember(site.name, "generations", SealedGenerations(tuple(judged)), now)
+    return tuple(judged)
+
+
+async def generations(session: Session, site: Site) -> tuple[Generation, ...]:
+    """The site's generations as its server tells them now. Raises what the connection raises."""
+    told = await session.agent(site).generations()
+    return await remember_generations(session, site, told.generations, told.summaries)

@@ -1,0 +1,40 @@
+"""Plans an undo: what the last restore or update put aside comes back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.operations import look
+from app.operations.intent import Intent
+from backends.records import ModoseruError, Outcome, Site
+
+if TYPE_CHECKING:
+    from app.session import Session
+
+UNDOABLE = ("restore", "update", "undo")
+
+
+async def plan(session: Session, site: Site) -> Intent:
+    """Raises ModoseruError (nothing_to_undo), and whatever the server raises."""
+    operations = await session.agent(site).operations()
+    last = next((one for one in operations if one.kind in UNDOABLE and one.outcome is Outcome.DONE), None)
+    if last is None:
+        raise ModoseruError(
+            "nothing_to_undo",
+            f"nothing was restored or updated on {site.name} that could be undone",
+            f"restore a generation: modoseru generations {site.name}",
+        )
+    expected = await look.before(session, site)
+    began = f" of {last.started:%Y-%m-%d %H:%M} UTC" if last.started else ""
+    return Intent(
+        kind="undo",
+        site=site,
+        verb="undo",
+        request={"expect": {"title": None, "before": expected.before, "seen": expected.seen}},
+        question=f"Undo the {last.kind}{began} on {site.name}?",
+        goes=("What the site shows now is put aside.",),
+        stays=("It is kept on the server: another undo brings it back.",),
+        danger=True,
+        typed=None if expected.before is not None else site.name,
+        generation=last.generation,
+    )

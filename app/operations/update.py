@@ -1,0 +1,75 @@
+"""Plans an update: a generation first, then the chosen items one at a time, each looked at, each taken back alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from app.operations import look
+from app.operations.backup import retention
+from app.operations.intent import Intent
+from backends.records import ModoseruError, Site, Update
+
+if TYPE_CHECKING:
+    from app.session import Session
+
+ORDER = {"plugin": 0, "theme": 1, "core": 2, "translation": 3}
+"""Plugins before core: a plugin that supports the new core has usually said so in an update of its own."""
+
+
+async def pending(session: Session, site: Site) -> tuple[Update, ...]:
+    """Asks wordpress.org through the site's own update code. Raises ModoseruError where that could not be asked."""
+    inspection, _ = await session.agent(site).inspect(refresh=True)
+    if not inspection.booted:
+        why = inspection.boot_error.message if inspection.boot_error else inspection.database_error
+        raise ModoseruError("not_booted", f"WordPress of {site.name} does not start: {why}", "restore it first")
+    if not inspection.updates_checked:
+        raise ModoseruError(
+            "updates_unknown",
+            f"{site.name} could not ask wordpress.org for updates",
+            "let its server reach api.wordpress.org",
+        )
+    return inspection.updates
+
+
+async def plan(session: Session, site: Site, slugs: Sequence[str] | None = None) -> Intent:
+    """The pending updates named by `slugs`, or all of them.
+
+    Raises ModoseruError: nothing_to_update, unknown_item, already_failing, and as `pending` does.
+    """
+    offered = await pending(session, site)
+    unknown = sorted(set(slugs or ()) - {one.slug for one in offered})
+    if unknown:
+        raise ModoseruError(
+            "unknown_item", f"no update of {', '.join(unknown)} is offered to {site.name}", "see modoseru updates"
+        )
+    chosen = sorted(
+        (one for one in offered if slugs is None or one.slug in slugs),
+        key=lambda one: (ORDER.get(one.kind, 9), one.slug),
+    )
+    if not chosen:
+        raise ModoseruError("nothing_to_update", f"nothing is to be updated on {site.name}", "")
+    expected = await look.before(session, site)
+    if expected.before is not None:
+        raise ModoseruError(
+            "already_failing",
+            f"{site.name} is failing already: {expected.before}",
+            "bring it back first; an update could not be judged",
+        )
+    return Intent(
+        kind="update",
+        site=site,
+        verb="update",
+        request=retention(site)
+        | {
+            "items": [{"kind": one.kind, "slug": one.slug} for one in chosen],
+            "expect": {"title": expected.title, "before": None, "seen": True},
+        },
+        question=f"Update {len(chosen)} of {len(offered)} on {site.name}?",
+        goes=tuple(f"{one.name or one.slug} {one.from_ or '?'} → {one.to or '?'}" for one in chosen),
+        stays=(
+            "A generation is made first.",
+            "Each that breaks a page is put back alone; undo takes all of them back.",
+        ),
+        danger=True,
+    )

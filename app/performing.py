@@ -1,0 +1,193 @@
+"""Runs operations for the command line: asks, follows, prints, and keeps Ctrl-C from breaking anything.
+
+The first Ctrl-C asks the operation to cancel; the second leaves it running on its server and says how to follow it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from app import speaking
+from app.operations import guard
+from app.operations.intent import Intent
+from backends.records import AnyEvent, ModoseruError, Operation, Outcome, Site, Started
+
+if TYPE_CHECKING:
+    from app.command_line import Options
+    from app.session import Session
+
+AT_ONCE = 4
+"""Operations at once from one command: each is a process on a server that sites share."""
+
+
+async def perform(
+    session: Session, plans: Sequence[Callable[[], Awaitable[Intent]]], options: Options, *, yes: bool
+) -> int:
+    """Plans all, asks once for each, begins those that were agreed to; returns the exit status of the worst.
+
+    A site that cannot be planned or begun does not keep the others from it.
+    """
+    turns = asyncio.Semaphore(AT_ONCE)
+    ended: list[Operation | ModoseruError] = []
+    intents: list[Intent] = []
+    for result in await asyncio.gather(*(_planned(plan, turns) for plan in plans)):
+        if isinstance(result, ModoseruError):
+            ended.append(result)
+        else:
+            guard.allowed(session, result, confirmed=True)
+            intents.append(result)
+    for intent in intents:
+        if intent.danger and not yes:
+            _ask(intent, options)
+
+    async def one(intent: Intent) -> Operation | ModoseruError:
+        async with turns:
+            watched = _Watched(session, intent.site, options)
+            interrupts.watched.append(watched)
+            return await watched.run(guard.start(session, intent, confirmed=True), intent.kind)
+
+    with _Interrupts() as interrupts:
+        ended += await asyncio.gather(*(one(intent) for intent in intents))
+    if len(ended) == 1 and isinstance(ended[0], ModoseruError):
+        raise ended[0]
+    speaking.results(ended, as_json=options.as_json)
+    return max((_code(one) for one in ended), key=_severity, default=0)
+
+
+async def _planned(plan: Callable[[], Awaitable[Intent]], turns: asyncio.Semaphore) -> Intent | ModoseruError:
+    async with turns:
+        try:
+            return await plan()
+        except ModoseruError as error:
+            return error
+
+
+def _code(ended: Operation | ModoseruError) -> int:
+    return guard.exit_code(ended.outcome) if isinstance(ended, Operation) else ended.exit_code
+
+
+def _severity(code: int) -> int:
+    return {0: 0, 130: 1, 2: 2, 1: 3, 3: 4}.get(code, 3)
+
+
+async def follow(session: Session, site: Site, operation: str, options: Options) -> int:
+    """Exit status of the operation's outcome."""
+    watched = _Watched(session, site, options, _checked(operation))
+    with _Interrupts() as interrupts:
+        interrupts.watched.append(watched)
+        ended = await watched.run(guard.follow(session, site, operation), operation.split("-")[1])
+    if isinstance(ended, ModoseruError):
+        raise ended
+    speaking.results([ended], as_json=options.as_json)
+    return guard.exit_code(ended.outcome)
+
+
+async def cancel(session: Session, site: Site, operation: str, options: Options) -> int:
+    """0 where it was cancelled, or had ended before; otherwise as the operation ended."""
+    asked = await guard.cancel(session, site, _checked(operation))
+    if not asked:
+        raise ModoseruError("ended", f"{operation} has ended already", f"see modoseru follow {site.name} {operation}")
+    code = await follow(session, site, operation, options)
+    return 0 if code == guard.exit_code(Outcome.CANCELLED) else code
+
+
+def _checked(operation: str) -> str:
+    from backends.records import OPERATION_ID
+
+    if not OPERATION_ID.match(operation):
+        error = ModoseruError(
+            "bad_operation", f"{operation!r} is no operation id", "they look like 20261123T021500Z-restore-1a2b3c"
+        )
+        error.exit_code = 2
+        raise error
+    return operation
+
+
+def _ask(intent: Intent, options: Options) -> None:
+    """The prompt names what goes and what stays; without a terminal `--yes` is the only way to agree."""
+    if options.as_json or not sys.stdin.isatty():
+        raise guard.Refused(
+            "not_confirmed", f"{intent.kind} of {intent.site.name} was not confirmed", "agree to it with --yes"
+        )
+    click.echo(intent.question, err=True)
+    for sentence in intent.goes:
+        click.echo(f"  - {sentence}", err=True)
+    for sentence in intent.stays:
+        click.echo(f"  + {sentence}", err=True)
+    if intent.typed is not None:
+        typed = click.prompt(
+            f"The site is not broken. Type {intent.typed} to go on", default="", show_default=False, err=True
+        )
+        if not guard.same_word(intent.typed, typed):
+            raise guard.Refused("not_typed", "that is another name; nothing was changed", "")
+    elif not click.confirm("Go on?", default=False, err=True):
+        raise guard.Refused("not_confirmed", "nothing was changed", "")
+
+
+class _Interrupts:
+    """Ctrl-C while operations run: one handler for all of them."""
+
+    def __init__(self) -> None:
+        self.watched: list[_Watched] = []
+        self._loop = asyncio.get_running_loop()
+
+    def __enter__(self) -> _Interrupts:
+        self._loop.add_signal_handler(signal.SIGINT, self._interrupted)
+        return self
+
+    def _interrupted(self) -> None:
+        for one in self.watched:
+            one.interrupted()
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.remove_signal_handler(signal.SIGINT)
+
+
+class _Watched:
+    """One operation on the terminal."""
+
+    def __init__(self, session: Session, site: Site, options: Options, operation: str = "") -> None:
+        self._session, self._site, self._options = session, site, options
+        self._operation = operation
+        self._interrupts = 0
+        self._task: asyncio.Task[object] | None = None
+        self._cancelling: asyncio.Task[bool] | None = None
+
+    async def run(self, events: AsyncGenerator[AnyEvent], kind: str) -> Operation | ModoseruError:
+        """The operation's record when it ended, or why it could not begin, or that it was left running."""
+        seen: list[AnyEvent] = []
+        self._task = asyncio.current_task()
+        try:
+            async for event in events:
+                if isinstance(event, Started):
+                    self._operation = event.operation
+                seen.append(event)
+                speaking.event(self._site.name, event, self._options.progress)
+        except ModoseruError as error:
+            return error
+        except asyncio.CancelledError:
+            if self._interrupts < 2:
+                raise
+            return ModoseruError(
+                "left_running",
+                f"{kind} of {self._site.name} goes on there",
+                f"modoseru follow {self._site.name} {self._operation}",
+            )
+        finally:
+            await events.aclose()
+        return guard.summarise(self._operation, self._site.name, kind, seen)
+
+    def interrupted(self) -> None:
+        self._interrupts += 1
+        if self._interrupts == 1 and self._operation:
+            click.echo(f"{self._site.name}: asked to cancel; Ctrl-C again leaves it running", err=True)
+            self._cancelling = asyncio.ensure_future(guard.cancel(self._session, self._site, self._operation))
+        elif self._task is not None:
+            self._interrupts = 2
+            self._task.cancel()

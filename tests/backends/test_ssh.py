@@ -18,7 +18,7 @@ import asyncssh
 import pytest
 
 from backends.records import SshSettings
-from backends.ssh import CHANNELS, HostKey, Refused, Servers, Stream
+from backends.ssh import CHANNELS, STREAMS, HostKey, Refused, Servers, Stream
 
 SSHD = "/usr/sbin/sshd"
 needs_sshd = pytest.mark.skipif(
@@ -153,6 +153,9 @@ class Puppet:
 
             def password_auth_supported(self) -> bool:
                 return bool(puppet.passwords)
+
+            def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:
+                return True
 
             def validate_password(self, username: str, password: str) -> bool:
                 return password in puppet.passwords
@@ -371,7 +374,10 @@ async def test_who_follows_does_not_keep_short_commands_out(puppet: Puppet, serv
                 pass
 
     followers = [asyncio.create_task(follow()) for _ in range(10)]
-    assert (await servers.run(puppet.settings(), ["cat"], b"in", timeout=5)).stdout == b"in"
+    await puppet.until(lambda: puppet.running >= STREAMS)
+    async with asyncio.timeout(10):
+        done = await servers.run(puppet.settings(), ["cat"], b"in", timeout=5)
+    assert done.stdout == b"in"
     for follower in followers:
         follower.cancel()
     await asyncio.gather(*followers, return_exceptions=True)
@@ -737,6 +743,20 @@ async def test_a_server_behind_a_jump_host_is_reached_and_both_keys_are_pinned(
     assert "jump host cannot reach it" in (await refusal(servers.run(beyond, ["true"], timeout=5))).message
 
 
+async def test_a_jump_host_is_left_when_nothing_goes_through_it_any_more(puppet: Puppet, tmp_path: Path) -> None:
+    gate = Puppet(tmp_path)
+    gate.user = puppet.user
+    await gate.start()
+    gate_key = gate.host.export_public_key().decode().strip()
+    gate.key.write_bytes(puppet.user.export_private_key())
+    async with Servers(idle=0.01) as servers:
+        site = puppet.settings(jump=f"127.0.0.1:{gate.port}", jump_host_key=gate_key)
+        assert (await servers.run(site, ["cat"], b"through", timeout=5)).stdout == b"through"
+        await asyncio.wait_for(puppet.lost.wait(), 5)
+        await asyncio.wait_for(gate.lost.wait(), 5)
+    await gate.stop()
+
+
 # ---------------------------------------------------------------- connections that break
 
 
@@ -808,25 +828,27 @@ async def test_a_stream_whose_server_ends_it_without_a_status_was_cut(puppet: Pu
     assert (await refusal(follow())).code == "ssh_lost"
 
 
-async def test_bytes_held_back_when_the_connection_goes_are_missed(puppet: Puppet, servers: Servers) -> None:
-    sent = asyncio.Event()
+async def test_bytes_held_back_when_the_server_says_goodbye_are_missed_not_forgotten(
+    puppet: Puppet, servers: Servers
+) -> None:
+    async def dump_or_answer(process: asyncssh.SSHServerProcess[bytes]) -> None:
+        if process.command == "dump":
+            process.stdout.write(b"x" * 1_900_000)
+            process.exit(0)
+        else:
+            await answer_with_the_stdin(process)
 
-    async def more_than_fits_then_goodbye(process: asyncssh.SSHServerProcess[bytes]) -> None:
-        process.stdout.write(b"x" * 1_900_000)
-        process.exit(0)
-        sent.set()
-        await process.wait_closed()
-        process.channel.get_connection().abort()
-
-    puppet.handler = more_than_fits_then_goodbye
+    puppet.handler = dump_or_answer
     async with servers.stream(puppet.settings(), ["dump"]) as stream:
-        await sent.wait()
-        await asyncio.wait_for(puppet.lost.wait(), 10)
-        size = 0
-        with suppress(Refused):
-            while data := await stream.read():
-                size += len(data)
-            assert size == 1_900_000
+        # Its answer comes behind the dump and its status, on the same connection.
+        await servers.run(puppet.settings(), ["true"], timeout=5)
+        assert stream.exit_status == 0
+        puppet.connections[0].close()
+        await puppet.connections[0].wait_closed()
+        # It runs on a new connection: the end of the old one has been noticed.
+        await servers.run(puppet.settings(), ["true"], timeout=5)
+        assert len(puppet.connections) == 2
+        assert (await refusal(collect(stream))).code == "ssh_lost"
 
 
 async def test_closing_the_pool_ends_what_runs_and_refuses_what_comes(puppet: Puppet) -> None:

@@ -501,7 +501,7 @@ class Servers:
         raise AssertionError("the second try neither served nor raised")
 
     async def _start_on(self, wire: _Wire, command: str, name: str) -> _Session:
-        import asyncssh  # noqa: PLC0415  259 ms: loaded in a thread before the first connection
+        import asyncssh  # 259 ms: loaded in a thread before the first connection
 
         session = _Session()
         # Shielded: a channel whose opening is cancelled half-way would stay open on the server, unseen.
@@ -628,7 +628,7 @@ class Servers:
         self, site: SshSettings, through: _Wire | None, credentials: dict[str, Any], *, look: bool = False
     ) -> _Wire:
         """One try. Raises Refused and, unless `look`, remembers the failure for the back-off."""
-        import asyncssh  # noqa: PLC0415
+        import asyncssh
 
         pinned = _pinned(site)
         types = [name.decode() for name in pinned.sig_algorithms] if pinned else []
@@ -742,7 +742,7 @@ def _described(key: asyncssh.SSHKey) -> HostKey:
 
 
 def _pinned(site: SshSettings) -> asyncssh.SSHKey | None:
-    import asyncssh  # noqa: PLC0415
+    import asyncssh
 
     if not site.host_key:
         return None
@@ -763,7 +763,7 @@ def _refusal(
     timeout: float,
 ) -> Refused:
     """What a failed try means, in the operator's words."""
-    import asyncssh  # noqa: PLC0415
+    import asyncssh
 
     reason = visible(str(getattr(error, "strerror", None) or error), 200) or type(error).__name__
     hint = _REACH_HINT
@@ -855,7 +855,7 @@ async def _password(site: SshSettings) -> str:
 
 def _key(name: str, passphrase: str | None) -> asyncssh.SSHKey | bytes:
     """The private key in the file `name`, or its public half where only the agent can open it."""
-    import asyncssh  # noqa: PLC0415
+    import asyncssh
 
     shown = visible(name, 200)
     try:
@@ -884,7 +884,7 @@ def _key(name: str, passphrase: str | None) -> asyncssh.SSHKey | bytes:
 
 async def _agent_keys(site: SshSettings, only: bytes | None = None) -> dict[str, Any]:
     """The SSH agent's keys (or the one with the public half `only`), and the agent itself, which must stay open."""
-    import asyncssh  # noqa: PLC0415
+    import asyncssh
 
     path = os.environ.get("SSH_AUTH_SOCK", "")
     add = f"ssh-add {visible(site.key, 200)}" if site.key else "ssh-add, or name a key file as ssh.key"

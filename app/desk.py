@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
+import importlib
+import zoneinfo
 from collections.abc import AsyncGenerator, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from app.operations.intent import Intent
 from backends.records import AnyEvent, HostPage, Operation, Site, SiteStatus
+
+if TYPE_CHECKING:
+    from app.session import Session
 
 
 class Desk(Protocol):
@@ -49,3 +55,71 @@ class Desk(Protocol):
         """What the journal knows, the newest first."""
 
     async def events(self, operation: str) -> list[AnyEvent]: ...
+
+
+class SessionDesk:
+    """The desk of a real session. What connects is imported in `warm`, after the first frame."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        info = session.fleet.settings.fleet
+        self.name, self.zone = info.name, zoneinfo.ZoneInfo(info.timezone)
+        self.read_only, self.sites = session.read_only, session.fleet.sites
+
+    def host(self, site: Site) -> HostPage | None:
+        return self._session.fleet.hosts.get(site.ssh.host)
+
+    async def last_known(self) -> list[SiteStatus]:
+        from app.operations import check
+
+        return await check.last_known(self._session)
+
+    async def warm(self) -> None:
+        await asyncio.to_thread(importlib.import_module, "asyncssh")
+        await asyncio.to_thread(importlib.import_module, "app.operations.guard")
+
+    def check(self, sites: Sequence[Site]) -> AsyncGenerator[SiteStatus]:
+        from app.operations import check
+
+        return check.check(self._session, sites)
+
+    async def plan_backup(self, site: Site) -> Intent:
+        from app.operations import backup
+
+        return await backup.plan(self._session, site)
+
+    async def plan_restore(self, site: Site, generation: str | None) -> Intent:
+        from app.operations import restore
+
+        return await restore.plan(self._session, site, generation)
+
+    async def plan_undo(self, site: Site) -> Intent:
+        from app.operations import undo
+
+        return await undo.plan(self._session, site)
+
+    async def plan_update(self, site: Site, slugs: tuple[str, ...] | None) -> Intent:
+        from app.operations import update
+
+        return await update.plan(self._session, site, slugs)
+
+    def start(self, intent: Intent, *, confirmed: bool) -> AsyncGenerator[AnyEvent]:
+        from app.operations import guard
+
+        return guard.start(self._session, intent, confirmed=confirmed)
+
+    def follow(self, site: Site, operation: str) -> AsyncGenerator[AnyEvent]:
+        from app.operations import guard
+
+        return guard.follow(self._session, site, operation)
+
+    async def cancel(self, site: Site, operation: str) -> bool:
+        from app.operations import guard
+
+        return await guard.cancel(self._session, site, operation)
+
+    async def operations(self, site: str | None = None, *, running: bool = False) -> list[Operation]:
+        return await self._session.journal.operations(site, running=running, limit=100 if running else 10)
+
+    async def events(self, operation: str) -> list[AnyEvent]:
+        return await self._session.journal.events(operation)

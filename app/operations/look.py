@@ -28,11 +28,16 @@ class Judgement(Struct, frozen=True):
     """One sentence: what was seen."""
 
 
-async def before(session: Session, site: Site, title: str | None = None) -> Expected:
-    """How the front page is now, to measure the change by. `title`: what it should show afterwards, if known."""
+async def before(session: Session, site: Site) -> Expected:
+    """How the front page is now, to measure a change by."""
     health = await _health(session, site)
     front = health.pages[0] if health.pages else PageLook(url=site.url, problem=health.problem)
-    return Expected(title=title, before=front.problem, seen=front.http_status is not None)
+    return Expected(title=front.title, before=front.problem, seen=front.http_status is not None)
+
+
+def travelling(expected: Expected, *, title: bool) -> dict[str, str | bool | None]:
+    """As the request carries it. `title`: the change must not alter the front page's title."""
+    return {"title": expected.title if title else None, "before": expected.before, "seen": expected.seen}
 
 
 async def judge(session: Session, site: Site, asked: Asked) -> Judgement:

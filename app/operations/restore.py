@@ -43,7 +43,7 @@ async def plan(
         request={
             "generation": chosen.id,
             "only": only if isinstance(only, str) else list(only),
-            "expect": {"title": expected.title, "before": expected.before, "seen": expected.seen},
+            "expect": look.travelling(expected, title=False),
         },
         question=f"Restore {site.name} to {when(chosen)}?",
         goes=tuple(goes(found.loss, only)) + tuple(warning.message for warning in found.warnings),

@@ -30,7 +30,7 @@ async def plan(session: Session, site: Site) -> Intent:
         kind="undo",
         site=site,
         verb="undo",
-        request={"expect": {"title": None, "before": expected.before, "seen": expected.seen}},
+        request={"expect": look.travelling(expected, title=False)},
         question=f"Undo the {last.kind}{began} on {site.name}?",
         goes=("What the site shows now is put aside.",),
         stays=("It is kept on the server: another undo brings it back.",),

@@ -63,7 +63,7 @@ async def plan(session: Session, site: Site, slugs: Sequence[str] | None = None)
         request=retention(site)
         | {
             "items": [{"kind": one.kind, "slug": one.slug} for one in chosen],
-            "expect": {"title": expected.title, "before": None, "seen": True},
+            "expect": look.travelling(expected, title=True),
         },
         question=f"Update {len(chosen)} of {len(offered)} on {site.name}?",
         goes=tuple(f"{one.name or one.slug} {one.from_ or '?'} → {one.to or '?'}" for one in chosen),

@@ -59,7 +59,9 @@ function item_units(Operation $operation, $i)
 function update_one(Operation $operation, array $item, $i, $place)
 {
     $name = "{$item['kind']} {$item['slug']}";
-    $operation->remember('item', ['number' => $i, 'kind' => $item['kind'], 'slug' => $item['slug']]);
+    $maintenance = Installation::find_bare($operation->request)->abspath . '/.maintenance';
+    $operation->remember('item', ['number' => $i, 'kind' => $item['kind'], 'slug' => $item['slug'],
+        'maintenance' => is_file($maintenance) ? null : $maintenance]);
     $operation->note('updating', "updating $name", 'info', $item['slug']);
     $input = ['item' => $item, 'unit_file' => "{$operation->folder}/item-$i", 'stage' => "$place/stage/$i", 'old' => "$place/old/$i"];
     make_folder("$place/stage/$i");
@@ -97,21 +99,52 @@ function last_answer($marker, $out)
 function put_back(Operation $operation, array $item, $i)
 {
     try {
-        $units = item_units($operation, $i);
-        if ($units) {
-            foreach ($units as $unit) {
-                backward_unit($unit);
-            }
-            @unlink("{$operation->folder}/item-$i");
-            return;
+        $maintenance = $operation->recall('item')['maintenance'];
+        if ($maintenance !== null) {
+            @unlink($maintenance);
         }
+        foreach (item_units($operation, $i) as $unit) {
+            backward_unit($unit);
+        }
+        @unlink("{$operation->folder}/item-$i");
         if ($item['kind'] === 'core') {
             core_back($operation);
+        } elseif ($item['kind'] !== 'translation') {
+            item_back($operation, $item, $i);
         }
     } catch (Failure $e) {
         throw new NeedsHand("{$item['kind']} {$item['slug']} could not be put back: " . $e->getMessage(),
             'restore the generation ' . $operation->recall('generation'));
     }
+}
+
+/** What WordPress itself left half-made (a plugin without a folder, a folder that went missing) comes from the packs. */
+function item_back(Operation $operation, array $item, $i)
+{
+    $site = Installation::find($operation->request);
+    $folder = $item['kind'] === 'plugin' ? $site->plugins() : $site->content() . '/themes';
+    if (!Installation::below($folder, $site->root) || exists("$folder/{$item['slug']}") || exists("$folder/{$item['slug']}.php")) {
+        return;
+    }
+    $generation = Generation::open($operation->request, $operation->recall('generation'));
+    $path = 'root' . substr("$folder/{$item['slug']}", strlen($site->root));
+    $path = in_manifest($generation, $path) ? $path : "$path.php";
+    $places = $operation->recall('places');
+    foreach (stage_files($operation, $generation, [$path]) as $unit) {
+        verify_staged($operation, $generation, [$path], null);
+        forward_unit(['old' => "{$unit['old']}-$i"] + $unit);
+    }
+    $operation->remember('places', $places);
+}
+
+function in_manifest(Generation $generation, $path)
+{
+    foreach ($generation->manifest() as $entry) {
+        if ($entry->path === $path) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /** Core is replaced in place by its upgrader, so it comes back whole, files and database, from the generation. */
@@ -220,7 +253,7 @@ function upgraded($result, $upgrader, $now, $wanted)
         return ['updated' => true, 'version' => $now];
     }
     $why = is_wp_error($result) ? $result : (is_wp_error($upgrader->skin->result ?? null) ? $upgrader->skin->result : null);
-    return ['updated' => false, 'why' => $why ? $why->get_error_message() . ' ' . json($why->get_error_data()) : "it is still $now"];
+    return ['updated' => false, 'why' => $why ? trim($why->get_error_message()) : "it is still $now"];
 }
 
 /**
@@ -233,9 +266,11 @@ function switching_upgrader($class, Request $request, $live, $has_folder)
     if (!$has_folder) {
         return new $class($skin);
     }
-    $stage = $request->text('stage');
+    $stage = $request->text('stage') . '/' . basename($live);
     add_filter('upgrader_package_options', function ($options) use ($stage) {
         $options['destination'] = $stage;
+        // Otherwise bulk_upgrade deletes the live folder before the new one is whole.
+        $options['clear_destination'] = false;
         unset($options['hook_extra']['temp_backup']);
         return $options;
     });
@@ -244,9 +279,9 @@ function switching_upgrader($class, Request $request, $live, $has_folder)
         if (is_wp_error($response)) {
             return $response;
         }
-        $unit = ['live' => $live, 'stage' => "$stage/" . basename($live), 'old' => $request->text('old'), 'carry' => []];
+        $unit = ['live' => $live, 'stage' => $stage, 'old' => $request->text('old'), 'carry' => []];
         if (!is_dir($unit['stage'])) {
-            return new WP_Error('modoseru', 'the package unpacks to a folder of another name');
+            return new WP_Error('modoseru', 'the package was not unpacked');
         }
         write_durably($request->text('unit_file'), json($unit));
         forward_unit($unit);

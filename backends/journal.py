@@ -13,7 +13,7 @@ import errno
 import os
 import re
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -142,16 +142,21 @@ class Journal:
 
         An observation older than the one kept is dropped, whatever the order of arrival.
         """
-        row = (site, what, _stamp(at), encode(record).decode())
+        await self.remember_all([(site, what, record, at)])
+
+    async def remember_all(self, observations: Iterable[tuple[str, str, Any, dt.datetime]]) -> None:
+        """`remember` for many at once, in one transaction."""
+        rows = [(site, what, _stamp(at), encode(record).decode()) for site, what, record, at in observations]
 
         def write(database: sqlite3.Connection) -> None:
-            cursor = database.execute(
-                "INSERT INTO state (site, what, at, record) VALUES (?, ?, ?, ?) ON CONFLICT (site, what) "
-                "DO UPDATE SET at = excluded.at, record = excluded.record WHERE excluded.at >= state.at",
-                row,
-            )
-            if cursor.rowcount:
-                _mark(database, site)
+            for row in rows:
+                cursor = database.execute(
+                    "INSERT INTO state (site, what, at, record) VALUES (?, ?, ?, ?) ON CONFLICT (site, what) "
+                    "DO UPDATE SET at = excluded.at, record = excluded.record WHERE excluded.at >= state.at",
+                    row,
+                )
+                if cursor.rowcount:
+                    _mark(database, row[0])
 
         await self._write(write)
 

@@ -53,14 +53,14 @@ async def last_known(session: Session, sites: Sequence[Site] | None = None) -> l
     now = dt.datetime.now(dt.UTC)
 
     def known(name: str) -> Known:
-        seen = generations.get(name)
+        seen, inside = generations.get(name), _first(inspection, name)
         return Known(
             health=_first(health, name),
             certificate=_first(certificate, name),
             domain=_first(domain, name),
-            inspection=_first(inspection, name),
+            inspection=inside,
             contact=_first(contact, name),
-            generations=seen[0].generations if seen else None,
+            generations=seen[0].generations if seen else inside.generations if inside else None,
         )
 
     return [readiness.status(site, known(site.name), now) for site in (session.fleet.sites if sites is None else sites)]
@@ -98,15 +98,12 @@ async def look_at(session: Session, site: Site, *, refresh: bool = False) -> Sit
         session.registries.expiry(host, manual=site.domain.expires, patience=20.0),
         _ask_agent(session, site, refresh=refresh),
     )
-    now = dt.datetime.now(dt.UTC)
-    journal = session.journal
-    await journal.remember(site.name, "health", health, now)
-    await journal.remember(site.name, "certificate", certificate, now)
-    await journal.remember(site.name, "domain", domain, now)
     contact, inspection = inside
-    await journal.remember(site.name, "contact", contact, now)
+    seen: dict[str, Struct] = {"health": health, "certificate": certificate, "domain": domain, "contact": contact}
     if inspection is not None:
-        await journal.remember(site.name, "inspection", inspection, now)
+        seen["inspection"] = inspection
+    now = dt.datetime.now(dt.UTC)
+    await session.journal.remember_all((site.name, what, record, now) for what, record in seen.items())
     (found,) = await last_known(session, [site])
     return found
 

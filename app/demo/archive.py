@@ -1,0 +1,250 @@
+"""The generations of a demo site: a tar of its tree and a copy of its tables, each with its hashes. Blocking.
+
+Those of the past exist by their summaries alone until one is wanted; then it is made from the same function that made
+the site (`contents`), so that it holds what the site held on that day.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import io
+import shutil
+import tarfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+from msgspec import json as msgspec_json
+from msgspec.structs import replace
+
+from app.demo import contents
+from app.demo.cast import Character
+from app.demo.site import DemoSite, read_tables
+from backends.records import GENERATION_ID, Generation, GenerationState, ModoseruError
+
+TREE, DATABASE, SUMMARY = "site.tar", "database.json", "summary.json"
+HASHES, VERIFIED = "hashes.json", "verified"
+_WEEK = dt.timedelta(days=7)
+
+
+class Summary(Struct, frozen=True, kw_only=True):
+    """What is known of a generation and never changes; its hash is the seal."""
+
+    format: str = "twin-1"
+    generation: Generation
+    tables: dict[str, int] = {}
+    index: str | None = None
+    """SHA-256 of the file of hashes; None for a generation of the past, whose bytes are made when they are wanted."""
+
+
+Hashes = dict[str, str]
+"""SHA-256 of each file, and of the database under its own name."""
+_SUMMARY = msgspec_json.Decoder(Summary)
+
+
+def identity(when: dt.datetime) -> str:
+    return f"{when:%Y%m%dT%H%M%SZ}"
+
+
+def moment(name: str) -> dt.datetime:
+    """The time that an id says."""
+    return dt.datetime.strptime(name, "%Y%m%dT%H%M%SZ").replace(tzinfo=dt.UTC)
+
+
+def past(character: Character, birth: dt.datetime) -> list[Generation]:
+    """The weekly history that the site has when the demo opens, newest first."""
+    extent = contents.Extent(character, birth)
+    found = []
+    for index in range(character.generations):
+        when = (birth - dt.timedelta(days=character.newest_days) - index * _WEEK).replace(microsecond=0)
+        files, size, rows = extent.at(when)
+        found.append(
+            Generation(
+                id=identity(when),
+                created=when,
+                bytes=size,
+                files=files,
+                tables=len(contents.TABLES),
+                rows=rows,
+                state=GenerationState.SUSPECT if character.suspect == index else GenerationState.COMPLETE,
+                verified_at=when + dt.timedelta(days=1) if index else None,
+                stored=size if index == character.generations - 1 else size // 24,
+            )
+        )
+    return found
+
+
+class Archive:
+    """The generations below one state folder."""
+
+    def __init__(self, site: DemoSite, state: Path) -> None:
+        self.site, self.folder = site, state / "generations"
+
+    def listing(self) -> list[Generation]:
+        """Newest first. What has no summary is rubbish of an interrupted run and is not listed."""
+        return [self._record(name) for name in self._names()]
+
+    def _record(self, name: str) -> Generation:
+        generation = self.summary(name).generation
+        verified = self.folder / name / VERIFIED
+        if not verified.exists():
+            return generation
+        return replace(generation, verified_at=dt.datetime.fromisoformat(verified.read_text()))
+
+    def seals(self) -> dict[str, str]:
+        """The hash of every summary."""
+        return {name: hash_of((self.folder / name / SUMMARY).read_bytes()) for name in self._names()}
+
+    def _names(self) -> list[str]:
+        self._write_history()
+        found = (path.name for path in self.folder.iterdir() if GENERATION_ID.match(path.name))
+        return sorted((name for name in found if (self.folder / name / SUMMARY).exists()), reverse=True)
+
+    def _write_history(self) -> None:
+        if self.folder.is_dir():
+            return
+        self.folder.mkdir(parents=True, mode=0o700)
+        for generation in past(self.site.character, self.site.birth):
+            (self.folder / generation.id).mkdir()
+            self.write(self.folder / generation.id, Summary(generation=generation))
+
+    def summary(self, name: str) -> Summary:
+        self._write_history()
+        path = self.folder / name / SUMMARY
+        if not GENERATION_ID.match(name) or not path.exists():
+            hint = f"see modoseru generations {self.site.name}"
+            raise ModoseruError("no_generation", f"there is no generation {name} on the server", hint)
+        return _SUMMARY.decode(path.read_bytes())
+
+    def write(self, folder: Path, summary: Summary) -> str:
+        """Writes the summary of the generation in `folder`; returns its hash."""
+        body = msgspec_json.encode(summary)
+        part = folder / f".{SUMMARY}"
+        part.write_bytes(body)
+        part.replace(folder / SUMMARY)
+        return hash_of(body)
+
+    def fresh_id(self, now: dt.datetime) -> str:
+        """The id of a generation made now: never one that was, never one that goes backwards."""
+        newest = next(iter(self._names()), "")
+        while (name := identity(now)) <= newest:
+            now = moment(newest) + dt.timedelta(seconds=1)
+        return name
+
+    # ------------------------------------------------------------ making
+
+    def present(self, name: str) -> Hashes:
+        """The hashes of a generation whose bytes lie there: one of the past is made at this moment."""
+        summary = self.summary(name)
+        stored = self.folder / name / HASHES
+        if not stored.exists():
+            work = self.folder / f".making-{name}"
+            shutil.rmtree(work, ignore_errors=True)
+            tree, tables = work / "tree", work / DATABASE
+            self.site.lay_out(tree, tables, summary.generation.created)
+            hashes = self.pack(work / TREE, tree, walk(tree))
+            hashes[DATABASE] = hash_of(tables.read_bytes())
+            for part in (TREE, DATABASE):
+                (work / part).replace(self.folder / name / part)
+            self.write_hashes(self.folder / name, hashes)
+            shutil.rmtree(work)
+        return msgspec_json.decode(stored.read_bytes(), type=Hashes)
+
+    @staticmethod
+    def write_hashes(folder: Path, hashes: Hashes) -> str:
+        """Writes the file of hashes; returns its own hash."""
+        body = msgspec_json.encode(hashes)
+        (folder / HASHES).write_bytes(body)
+        return hash_of(body)
+
+    @staticmethod
+    def pack(archive: Path, tree: Path, paths: Iterable[str]) -> Hashes:
+        """Appends files below `tree` to a tar; their hashes."""
+        hashes = {}
+        with tarfile.open(archive, "a", format=tarfile.GNU_FORMAT) as tar:
+            for path in paths:
+                body = (tree / path).read_bytes()
+                info = tar.gettarinfo(tree / path, arcname=path)
+                info.size = len(body)
+                tar.addfile(info, io.BytesIO(body))
+                hashes[path] = hash_of(body)
+        return hashes
+
+    def size(self, name: str, paths: Iterable[str]) -> int:
+        """Bytes of these files together."""
+        with tarfile.open(self.folder / name / TREE) as tar:
+            sizes = {info.name: info.size for info in tar}
+        return sum(sizes.get(path, 0) for path in paths)
+
+    def unpack(self, name: str, target: Path, paths: Iterable[str]) -> int:
+        """Writes files of a generation below `target`; how many bytes. The unreadable is left out: verify sees it."""
+        written = 0
+        with tarfile.open(self.folder / name / TREE) as tar:
+            for path in paths:
+                try:
+                    info = tar.getmember(path)
+                    source = tar.extractfile(info)
+                except (KeyError, tarfile.TarError):
+                    continue
+                if source is not None:
+                    (target / path).parent.mkdir(parents=True, exist_ok=True)
+                    written += (target / path).write_bytes(source.read())
+                    (target / path).chmod(info.mode & 0o755)
+        return written
+
+    def tables(self, name: str) -> dict[str, Any]:
+        return read_tables(self.folder / name / DATABASE)
+
+    # ------------------------------------------------------------ checking
+
+    def problems(self, name: str, paths: Iterable[str]) -> list[dict[str, str]]:
+        """Which of these files, as they lie in the tar, are not what their hashes say."""
+        hashes, found = self.present(name), []
+        try:
+            with tarfile.open(self.folder / name / TREE) as tar:
+                for path in paths:
+                    try:
+                        source = tar.extractfile(path)
+                        body = source.read() if source is not None else b""
+                    except (KeyError, tarfile.TarError):
+                        found.append({"what": "missing", "path": path})
+                        continue
+                    if hash_of(body) != hashes[path]:
+                        found.append({"what": "changed", "path": path})
+        except (OSError, tarfile.TarError):
+            return [{"what": "missing", "path": path} for path in paths]
+        return found
+
+    def mark_verified(self, name: str, at: dt.datetime) -> None:
+        """Notes that every byte was read back."""
+        (self.folder / name / VERIFIED).write_text(at.isoformat())
+
+    def damage(self, name: str) -> str:
+        """Flips a byte of the front page inside the tar: a lever for tests and game days. Returns the path."""
+        self.present(name)
+        archive = self.folder / name / TREE
+        with tarfile.open(archive) as tar:
+            offset = tar.getmember("index.php").offset_data
+        with archive.open("r+b") as handle:
+            handle.seek(offset)
+            byte = handle.read(1)[0]
+            handle.seek(offset)
+            handle.write(bytes((byte ^ 0x01,)))
+        return "index.php"
+
+    def sweep(self) -> None:
+        """Removes what an interrupted run left."""
+        if self.folder.is_dir():
+            for path in self.folder.glob(".*"):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def walk(root: Path) -> Iterator[str]:
+    """Files below `root`, sorted, as paths relative to it."""
+    yield from sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+
+
+def hash_of(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()

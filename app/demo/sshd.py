@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import re
+import secrets
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -114,12 +115,15 @@ class Sshd:
         assert task is not None
         self._busy.add(task)
         try:
-            with contextlib.suppress(OSError, asyncssh.Error):
-                account = self.accounts[str(process.get_extra_info("username"))]
-                status = await self._until_gone(process, account)
-                process.exit(status)
+            account = self.accounts[str(process.get_extra_info("username"))]
+            status = await self._until_gone(process, account)
+        except (OSError, asyncssh.Error) as error:
+            process.stderr.write(f"demo: {error}\n".encode())
+            status = 255
         finally:
             self._busy.discard(task)
+        with contextlib.suppress(OSError):
+            process.exit(status)
 
     async def _until_gone(self, process: asyncssh.SSHServerProcess[bytes], account: Account) -> int:
         """Runs the command; stops speaking, and nothing else, when the client is gone."""
@@ -235,7 +239,7 @@ def _has(target: Path, sha256: str) -> bool:
 
 def _install(target: Path, body: bytes) -> None:
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    part = target.with_suffix(".part")
+    part = target.with_name(f"{target.name}.{secrets.token_hex(4)}")  # sites of one account may install at once
     part.write_bytes(body)
     part.chmod(0o600)
     part.replace(target)

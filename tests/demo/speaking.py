@@ -11,6 +11,7 @@ import ssl
 import tomllib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import asyncssh
@@ -186,3 +187,8 @@ async def fetch(demo: Demo, site: str = "kogyo.example", path: str = "/") -> tup
         await writer.wait_closed()
     head, _, body = answer.partition(b"\r\n\r\n")
     return int(head.split(b" ")[1]), body.decode()
+
+
+def left(folder: Path) -> list[str]:
+    """What lies in a folder."""
+    return [path.name for path in folder.iterdir()]

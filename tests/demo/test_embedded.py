@@ -26,7 +26,7 @@ from backends.agent.client import AgentError, Agents, Ended, Launched
 from backends.domains import Registries
 from backends.records import Asked, Certificate, Domain, Finished, Inspection, State
 from backends.ssh import Refused, Servers
-from tests.demo.speaking import speaking
+from tests.demo.speaking import left, speaking
 
 NOW = dt.datetime(2026, 11, 23, 3, 4, 5, tzinfo=dt.UTC)
 CHILD = """
@@ -40,10 +40,6 @@ async def main():
         await asyncio.sleep(60)
 asyncio.run(main())
 """
-
-
-def left(folder: Path) -> list[str]:
-    return [path.name for path in folder.iterdir()]
 
 
 @pytest.mark.parametrize("language", ["ja", "en"])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
 
 from app.demo.fleet import Demo
-from tests.demo.speaking import NAME, RefusedError, speaking
+from tests.demo.speaking import NAME, RefusedError, left, speaking
 
 
 async def test_the_agent_is_compared_then_installed_and_a_missing_one_is_told_as_php_tells_it(demo: Demo) -> None:
@@ -154,6 +155,12 @@ async def test_what_is_no_php_is_not_found_and_a_shell_gets_a_sentence(demo: Dem
         assert (await speaker.run("true")).exit_status == 0
         done = await speaker.run(f"{speaker.php} .modoseru/{NAME} inspect", b"not json")
         assert (done.exit_status, done.stderr) == (2, b"the request is not a JSON object\n")
+
+
+async def test_one_account_installs_the_agent_for_several_sites_at_once(demo: Demo) -> None:
+    async with speaking(demo, "gakuin.example", installed=False) as speaker:
+        assert await asyncio.gather(*(speaker.load(body=True) for _ in range(6))) == [True] * 6
+        assert left(demo.sites["gakuin.example"].home / ".modoseru") == [NAME]
 
 
 async def test_sites_of_one_account_share_a_connection_and_nothing_else(demo: Demo) -> None:

@@ -19,9 +19,8 @@ from textual.timer import Timer
 from app.actions import BY_ID, Place, allowed
 from app.desk import Desk
 from app.jobs import Jobs, defect
-from app.operations.intent import Intent
 from app.screens.about_site import AboutSite, Scene
-from app.screens.confirm import Confirm, Prompt
+from app.screens.asking import Asking
 from app.screens.details import Details
 from app.screens.dialog import Dialog
 from app.screens.fleet import FleetScreen
@@ -41,13 +40,12 @@ from backends.records import (
     SiteStatus,
     State,
 )
-from widgets import words
 from widgets.fleet_list import FleetList
 from widgets.fleet_row import FleetRow
 from widgets.fleet_tally import Tally
 from widgets.job import Job
 from widgets.key_line import KeyLine
-from widgets.language import tr, tr_n
+from widgets.language import tr
 from widgets.site_page import SiteNews
 
 FRAME_S = 0.1
@@ -92,6 +90,7 @@ class Dashboard(App[None]):
         self._drawn = -1e9
         self._errands: set[asyncio.Task[None]] = set()
         self.jobs = Jobs(desk, now, self._soon, self._job_ended)
+        self._asking = Asking(self, desk, self.jobs)
         self.fleet = FleetScreen(Scene(desk.name, desk.zone, now, desk.read_only))
 
     # ------------------------------------------------------------ start and end
@@ -123,20 +122,20 @@ class Dashboard(App[None]):
             task.cancel()
         await asyncio.gather(*self._errands, return_exceptions=True)
 
-    def _errand(self, work: Coroutine[Any, Any, None]) -> None:
+    def _errand(self, work: Coroutine[Any, Any, None], site: str = "", kind: str = "check") -> None:
         """Do `work` beside the screens; what fails in it becomes a notice."""
-        task = asyncio.create_task(self._reported(work))
+        task = asyncio.create_task(self._reported(work, site or self._desk.name, kind))
         self._errands.add(task)
         task.add_done_callback(self._errands.discard)
 
-    async def _reported(self, work: Coroutine[Any, Any, None], site: str = "", kind: str = "") -> None:
+    async def _reported(self, work: Coroutine[Any, Any, None], site: str, kind: str) -> None:
         try:
             await work
         except ModoseruError as error:
-            self.jobs.notice(site or self._desk.name, kind or "check", error)
+            self.jobs.notice(site, kind, error)
         except Exception as error:
             # A defect becomes a sentence: the operations beside it go on, and so does the screen.
-            self.jobs.notice(site or self._desk.name, kind or "check", defect(error))
+            self.jobs.notice(site, kind, defect(error))
 
     async def _join(self) -> None:
         """Follow the operations that run and that nobody here follows yet."""
@@ -270,10 +269,16 @@ class Dashboard(App[None]):
     def action_perform(self, id_: str) -> None:
         """The one way from a key, a click or the palette to an action; the site is the one under the cursor now."""
         action, screen = BY_ID[id_], self.screen
+        if not allowed(action, read_only=self._desk.read_only):
+            self.tell(tr("Read-only: what changes a site is not bound."))
+            return
         if isinstance(screen, (AboutSite, Dialog)) and screen.act(id_):
             return
+        do = getattr(self, f"_do_{id_}", None)
+        if do is None:
+            return
         if action.place is not Place.SITE:
-            getattr(self, f"_do_{id_}")()
+            do()
             return
         site = self._by_name.get(screen.site_name or "") if isinstance(screen, AboutSite) else None
         if id_ == "copy":
@@ -283,7 +288,7 @@ class Dashboard(App[None]):
         elif not allowed(action, read_only=site.read_only):
             self.tell(tr("{site} is read-only: its file in sites.d says so", site=site.name))
         else:
-            getattr(self, f"_do_{id_}")(site)
+            do(site)
 
     def _do_open(self, site: Site) -> None:
         if not isinstance(self.screen, Details):
@@ -325,119 +330,61 @@ class Dashboard(App[None]):
         self.tell(tr("q quits"), alarm=False)
 
     async def _quit(self) -> None:
-        running = self.jobs.running
-        if running and not isinstance(self.screen, Confirm):
-            told = tuple(tr("{kind} of {site}", kind=words.kind_word(job.kind), site=job.site) for job in running)
-            question = tr_n(
-                "{n} operation goes on on its server.", "{n} operations go on on their servers.", len(running)
-            )
-            prompt = Prompt(question, stays=(*told, tr("opening Modoseru again shows them")))
-            if not await self._answer(Confirm(tr("Quit?"), tr("Quit"), prompt, stay=tr("Stay"))):
-                return
-        self.exit()
+        if await self._asking.leave():
+            self.exit()
 
     # ------------------------------------------------------------ operations
 
     def _do_backup(self, site: Site) -> None:
-        self._operate(site, "backup", self._unasked(self._desk.plan_backup(site)))
+        self._errand(self._asking.backup(site), site.name, "backup")
 
     def _do_restore(self, site: Site) -> None:
-        self._operate(site, "restore", self._confirmed(site, "restore", self._desk.plan_restore(site, None)))
+        self._errand(self._asking.restore(site), site.name, "restore")
 
     def _do_undo(self, site: Site) -> None:
-        self._operate(site, "undo", self._confirmed(site, "undo", self._desk.plan_undo(site)))
+        self._errand(self._asking.undo(site), site.name, "undo")
 
     def _do_choose(self, site: Site) -> None:
         known = self._statuses[site.name].generations
         if known:
-            self._operate(site, "restore", self._chosen_generation(site, Generations(site.name, known, self._clock())))
+            dialog = Generations(site.name, known, self._clock())
+            self._errand(self._asking.chosen_restore(site, dialog), site.name, "restore")
         else:
             self.tell(tr("{site} has no generation yet; b makes one", site=site.name))
 
     def _do_update(self, site: Site) -> None:
         pending = self._statuses[site.name].updates
         if pending:
-            self._operate(site, "update", self._chosen_updates(site, Updates(site.name, pending)))
+            self._errand(self._asking.chosen_update(site, Updates(site.name, pending)), site.name, "update")
         else:
             self.tell(tr("{site} has no updates waiting", site=site.name))
-
-    def _do_log(self, site: Site) -> None:
-        self._operate(site, "log", self._show_log(site))
 
     def _do_cancel(self, site: Site) -> None:
         job = self.jobs.of(site.name)
         if job is None or not job.running or job.operation is None:
             self.tell(tr("Nothing runs on {site}", site=site.name))
         else:
-            self._operate(site, "cancel", self._cancelled(site, job, job.operation))
+            self._errand(self._cancel(site, job, job.operation), site.name, job.kind)
 
-    def _operate(self, site: Site, kind: str, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(self._reported(work, site.name, kind))
-        self._errands.add(task)
-        task.add_done_callback(self._errands.discard)
+    async def _cancel(self, site: Site, job: Job, operation: str) -> None:
+        if (outcome := await self._asking.cancel(site, job, operation)) is not None:
+            self.tell(outcome, alarm=False)
 
-    async def _unasked(self, planning: Coroutine[Any, Any, Intent]) -> None:
-        self.jobs.start(await planning, confirmed=False)
-
-    async def _confirmed(self, site: Site, kind: str, planning: Coroutine[Any, Any, Intent]) -> None:
-        """Ask before it starts. The prompt opens with the key; the plan fills it when it is made."""
-        titles = {"restore": tr("Restore {site}"), "undo": tr("Undo on {site}"), "update": tr("Update {site}")}
-        verbs = {"restore": tr("Restore"), "undo": tr("Undo"), "update": tr("Update")}
-        dialog = Confirm(titles[kind].format(site=site.name), verbs[kind])
-        answer = asyncio.ensure_future(self._answer(dialog))
-        plan = asyncio.ensure_future(planning)
-        try:
-            await asyncio.wait({answer, plan}, return_when=asyncio.FIRST_COMPLETED)
-            if answer.done():
-                return
-            try:
-                intent = plan.result()
-            except ModoseruError:
-                dialog.dismiss(None)
-                raise
-            dialog.ask(Prompt.of(intent))
-            if await answer:
-                self.jobs.start(intent, confirmed=True)
-        finally:
-            plan.cancel()
-            answer.cancel()
-
-    async def _chosen_generation(self, site: Site, dialog: Generations) -> None:
-        if (generation := await self._answer(dialog)) is not None:
-            await self._confirmed(site, "restore", self._desk.plan_restore(site, generation))
-
-    async def _chosen_updates(self, site: Site, dialog: Updates) -> None:
-        if (slugs := await self._answer(dialog)) is not None:
-            await self._confirmed(site, "update", self._desk.plan_update(site, slugs))
+    def _do_log(self, site: Site) -> None:
+        self._errand(self._show_log(site), site.name)
 
     async def _show_log(self, site: Site) -> None:
+        """The log of the job that is shown, else that of the last operation in the journal."""
         job = self.jobs.of(site.name)
-        if job is None or job.operation is None:
-            known = await self._desk.operations(site.name)
-            if not known and job is None:
-                self.tell(tr("Nothing has been done on {site} yet", site=site.name))
-                return
-            if known:
-                job = Job.of(known[0], self._clock())
-                for event in await self._desk.events(known[0].operation):
-                    job.apply(event)
+        known = await self._desk.operations(site.name) if job is None or job.operation is None else []
+        if known:
+            job = Job.of(known[0], self._clock())
+            for event in await self._desk.events(known[0].operation):
+                job.apply(event)
         if job is not None:
             self.push_screen(Log(job, self._clock, self._desk.zone))
-
-    async def _cancelled(self, site: Site, job: Job, operation: str) -> None:
-        question = tr("Cancel the {kind} of {site}?", kind=words.kind_word(job.kind), site=site.name)
-        prompt = Prompt(question, (tr("what it has done so far"),), (tr("the site, as it was before"),))
-        if await self._answer(Confirm(tr("Cancel"), tr("Cancel it"), prompt, stay=tr("Let it run"))):
-            if await self._desk.cancel(site, operation):
-                self.tell(tr("Asked it to cancel"), alarm=False)
-            else:
-                self.tell(tr("It can no longer be cancelled"))
-
-    async def _answer(self, dialog: Dialog[Any]) -> Any:
-        """Open a dialog and wait for its answer."""
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.push_screen(dialog, lambda given: None if answer.done() else answer.set_result(given))
-        return await answer
+        else:
+            self.tell(tr("Nothing has been done on {site} yet", site=site.name))
 
 
 def _never_seen(site: Site) -> SiteStatus:

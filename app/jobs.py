@@ -92,6 +92,8 @@ class Jobs:
                 async for event in stream:
                     job.apply(event)
                     self._changed()
+                    if not job.running:
+                        break
                     taken += 1
                     if taken % _TURN == 0:
                         await asyncio.sleep(0)

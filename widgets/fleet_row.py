@@ -324,6 +324,11 @@ def cells(row: FleetRow, width: int, now: dt.datetime) -> Line:
     return tuple(drawn)
 
 
+def head(width: int) -> str:
+    """The titles as text, above what `plain` says."""
+    return (" " * gap(width)).join(cell.text for cell in titles(width)).rstrip()
+
+
 def plain(row: FleetRow, width: int, now: dt.datetime) -> str:
     """The row's line as text: what the dashboard shows without its colours."""
     return (" " * gap(width)).join(cell.text for cell in cells(row, width, now)).rstrip()

@@ -1,0 +1,96 @@
+"""The conversations before an operation begins: which generation, which updates, and whether really."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from textual.app import App
+
+from app.desk import Desk
+from app.jobs import Jobs
+from app.operations.intent import Intent
+from app.screens.confirm import Confirm, Prompt
+from app.screens.dialog import Dialog
+from app.screens.generations import Generations
+from app.screens.updates import Updates
+from backends.records import ModoseruError, Site
+from widgets import words
+from widgets.job import Job
+from widgets.language import tr, tr_n
+
+
+class Asking:
+    """Each method is one conversation. What comes out of it goes to `Jobs.start`, and so through the guard."""
+
+    def __init__(self, app: App[Any], desk: Desk, jobs: Jobs) -> None:
+        self._app, self._desk, self._jobs = app, desk, jobs
+
+    async def backup(self, site: Site) -> None:
+        """Nothing is overwritten, so nothing is asked."""
+        self._jobs.start(await self._desk.plan_backup(site), confirmed=False)
+
+    async def restore(self, site: Site, generation: str | None = None) -> None:
+        planning = self._desk.plan_restore(site, generation)
+        await self._confirmed(tr("Restore {site}", site=site.name), tr("Restore"), planning)
+
+    async def undo(self, site: Site) -> None:
+        await self._confirmed(tr("Undo on {site}", site=site.name), tr("Undo"), self._desk.plan_undo(site))
+
+    async def chosen_restore(self, site: Site, dialog: Generations) -> None:
+        if (generation := await self._answer(dialog)) is not None:
+            await self.restore(site, generation)
+
+    async def chosen_update(self, site: Site, dialog: Updates) -> None:
+        if (slugs := await self._answer(dialog)) is not None:
+            planning = self._desk.plan_update(site, slugs)
+            await self._confirmed(tr("Update {site}", site=site.name), tr("Update"), planning)
+
+    async def cancel(self, site: Site, job: Job, operation: str) -> str | None:
+        """The sentence that says what came of it; None where the operator let it run."""
+        question = tr("Cancel the {kind} of {site}?", kind=words.kind_word(job.kind), site=site.name)
+        prompt = Prompt(question, (tr("what it has done so far"),), (tr("the site, as it was before"),))
+        if not await self._answer(Confirm(tr("Cancel"), tr("Cancel it"), prompt, stay=tr("Let it run"))):
+            return None
+        asked = await self._desk.cancel(site, operation)
+        return tr("Asked it to cancel") if asked else tr("It can no longer be cancelled")
+
+    async def leave(self) -> bool:
+        """Whether to quit while operations run."""
+        running = self._jobs.running
+        if not running:
+            return True
+        if isinstance(self._app.screen, Confirm):
+            return False
+        told = tuple(tr("{kind} of {site}", kind=words.kind_word(job.kind), site=job.site) for job in running)
+        question = tr_n("{n} operation goes on on its server.", "{n} operations go on on their servers.", len(running))
+        prompt = Prompt(question, stays=(*told, tr("opening Modoseru again shows them")))
+        return bool(await self._answer(Confirm(tr("Quit?"), tr("Quit"), prompt, stay=tr("Stay"))))
+
+    async def _confirmed(self, title: str, verb: str, planning: Coroutine[Any, Any, Intent]) -> None:
+        """The prompt opens with the key; the plan fills it when it is made. Closing it ends the planning."""
+        dialog = Confirm(title, verb)
+        answer = asyncio.ensure_future(self._answer(dialog))
+        plan = asyncio.ensure_future(planning)
+        try:
+            await asyncio.wait({answer, plan}, return_when=asyncio.FIRST_COMPLETED)
+            if answer.done():
+                return
+            try:
+                intent = plan.result()
+            except ModoseruError:
+                dialog.dismiss(None)
+                raise
+            dialog.ask(Prompt.of(intent))
+            if await answer:
+                self._jobs.start(intent, confirmed=True)
+        finally:
+            plan.cancel()
+            answer.cancel()
+
+    async def _answer(self, dialog: Dialog[Any]) -> Any:
+        """Open a dialog and wait for its answer."""
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._app.push_screen(dialog, lambda given: None if answer.done() else answer.set_result(given))
+        return await answer

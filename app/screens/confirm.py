@@ -1,0 +1,143 @@
+"""The one prompt before anything is overwritten: names what goes and what stays. Cancel has the focus."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from typing import ClassVar, NamedTuple
+
+from rich.text import Text
+from textual import on
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.widget import Widget
+from textual.widgets import Button, Input, Static
+
+from app.operations.intent import Intent
+from app.screens.dialog import Dialog
+from widgets.cells import Cell, Line, Tone, said
+from widgets.key_line import Key
+from widgets.language import tr
+from widgets.paint import paint
+from widgets.sentences import told
+
+
+class Prompt(NamedTuple):
+    """A question and its consequences, one sentence each."""
+
+    question: str
+    goes: tuple[str, ...] = ()
+    stays: tuple[str, ...] = ()
+    typed: str | None = None
+
+    @classmethod
+    def of(cls, intent: Intent) -> Prompt:
+        return cls(intent.question, intent.goes, intent.stays, intent.typed)
+
+
+class _Consequences(Static):
+    """The prompt's sentences."""
+
+    def tell(self, lines: list[Line]) -> None:
+        self.update(paint(self, lines))
+
+
+class Confirm(Dialog[bool]):
+    """Opens at once; `ask` gives it the prompt when the plan is made. Answers True only by its own button."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "app.focus_previous", show=False),
+        Binding("right", "app.focus_next", show=False),
+    ]
+    DEFAULT_CSS = """
+    Confirm {
+        & > #box { max-width: 84; }
+        & #consequences { height: auto; max-height: 100%; margin: 1 0 0 0; }
+        & #word { display: none; height: 1; margin-top: 1; }
+        & #word.-wanted { display: block; }
+        & #word > Static { width: auto; }
+        & #word > Input { width: 1fr; height: 1; border: none; padding: 0 1; background: $boost; }
+        & #buttons { height: 1; margin-top: 1; align-horizontal: right; }
+        & Button { margin-left: 2; min-width: 12; }
+        & Button:focus { text-style: bold reverse; }
+    }
+    """
+
+    def __init__(self, title: str, go: str, prompt: Prompt | None = None, *, stay: str | None = None) -> None:
+        super().__init__(title, [Key("", "← →", tr("choose"))], danger=True)
+        self._go, self._stay, self._prompt = go, stay or tr("Cancel"), prompt
+
+    def body(self) -> Iterable[Widget]:
+        yield VerticalScroll(_Consequences(), id="consequences", can_focus=False)
+        with Horizontal(id="word"):
+            yield Static(id="wanted")
+            yield Input(id="typed", compact=True)
+        with Horizontal(id="buttons"):
+            yield Button(self._stay, id="cancel", compact=True)
+            yield Button(self._go, id="go", variant="error", compact=True, disabled=True)
+
+    def on_mount(self) -> None:
+        self.query_one("#cancel", Button).focus()
+        if self._prompt is not None:
+            self._show(self._prompt)
+        else:
+            self.query_one(_Consequences).tell(
+                [(Cell(tr("Looking at the site first; nothing is touched…"), Tone.DIM),)]
+            )
+
+    def ask(self, prompt: Prompt) -> None:
+        """Show what goes and what stays, and let the answer be given."""
+        self._prompt = prompt
+        if self.is_mounted:
+            self._show(prompt)
+
+    def _show(self, prompt: Prompt) -> None:
+        lines: list[Line] = [(Cell(told(prompt.question), Tone.STRONG),)]
+        if prompt.goes:
+            lines += [
+                (),
+                (Cell(tr("Goes"), Tone.BAD),),
+                *((Cell("  ✖ ", Tone.BAD), Cell(told(s))) for s in prompt.goes),
+            ]
+        if prompt.stays:
+            lines += [(), (Cell(tr("Stays"), Tone.GOOD),)]
+            lines += [(Cell("  ✔ ", Tone.GOOD), Cell(told(s))) for s in prompt.stays]
+        self.query_one(_Consequences).tell(lines)
+        if prompt.typed is not None:
+            self.query_one("#wanted", Static).update(Text(tr("Type {word} to go on:", word=said(prompt.typed)) + " "))
+            self.query_one("#word").add_class("-wanted")
+        self.query_one("#go", Button).disabled = prompt.typed is not None
+
+    @on(Input.Changed, "#typed")
+    def compare(self, event: Input.Changed) -> None:
+        self.query_one("#go", Button).disabled = not self._agrees(event.value)
+
+    def _agrees(self, value: str) -> bool:
+        if self._prompt is None:
+            return False
+        wanted = self._prompt.typed
+        return wanted is None or _folded(value) == _folded(wanted)
+
+    @on(Input.Submitted, "#typed")
+    def go_to_buttons(self) -> None:
+        """Enter in the word never starts anything: it leads to the buttons, Cancel first."""
+        self.query_one("#cancel", Button).focus()
+
+    @on(Button.Pressed, "#cancel")
+    def cancel(self) -> None:
+        self.dismiss(None)
+
+    @on(Button.Pressed, "#go")
+    def agree(self) -> None:
+        if self._agrees(self.query_one("#typed", Input).value):
+            self.dismiss(True)
+
+    def move(self, direction: str) -> bool:
+        scroll = self.query_one("#consequences", VerticalScroll)
+        step = {"down": 1, "up": -1, "page_down": 5, "page_up": -5, "top": -10_000, "bottom": 10_000}[direction]
+        scroll.scroll_relative(y=step, animate=False)
+        return True
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).strip().casefold()

@@ -1,0 +1,112 @@
+"""A desk for the dashboard's tests: remembers what reached it, and does only what a test feeds it."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import AsyncGenerator, Sequence
+
+from app.operations.intent import Intent
+from backends.records import AnyEvent, HostPage, ModoseruError, Operation, Site, SiteStatus
+from tests.widgets.made import JST
+
+
+class FakeDesk:
+    """`calls` holds what reached it, in order. `feed(site)` is where a test puts the events of an operation."""
+
+    def __init__(self, fleet: Sequence[tuple[Site, SiteStatus]], *, read_only: bool = False) -> None:
+        self.name, self.read_only = "Web agency", read_only
+        self.zone: dt.tzinfo = JST
+        self.sites = tuple(site for site, _ in fleet)
+        self.known = [status for _, status in fleet]
+        self.calls: list[tuple[object, ...]] = []
+        self.journal: list[Operation] = []
+        self.past: dict[str, list[AnyEvent]] = {}
+        self.results: asyncio.Queue[SiteStatus] = asyncio.Queue()
+        self.looks_end = True
+        self.refusal: ModoseruError | None = None
+        self.typed: str | None = None
+        self.plan_gate: asyncio.Event | None = None
+        self.closed: list[str] = []
+        self._feeds: dict[str, asyncio.Queue[AnyEvent | ModoseruError]] = {}
+
+    def feed(self, site: str) -> asyncio.Queue[AnyEvent | ModoseruError]:
+        return self._feeds.setdefault(site, asyncio.Queue())
+
+    def made(self, verb: str) -> list[tuple[object, ...]]:
+        return [call for call in self.calls if call[0] == verb]
+
+    def host(self, site: Site) -> HostPage | None:
+        return HostPage(panel="https://panel.host.example/", phone="+81-3-0000-0000", hours="24 h")
+
+    async def last_known(self) -> list[SiteStatus]:
+        return self.known
+
+    async def warm(self) -> None:
+        self.calls.append(("warm",))
+
+    async def check(self, sites: Sequence[Site]) -> AsyncGenerator[SiteStatus]:
+        self.calls.append(("check", tuple(site.name for site in sites)))
+        while not self.looks_end or not self.results.empty():
+            yield await self.results.get()
+
+    async def plan_backup(self, site: Site) -> Intent:
+        return await self._plan("backup", site, {})
+
+    async def plan_restore(self, site: Site, generation: str | None) -> Intent:
+        return await self._plan("restore", site, {"generation": generation})
+
+    async def plan_undo(self, site: Site) -> Intent:
+        return await self._plan("undo", site, {})
+
+    async def plan_update(self, site: Site, slugs: tuple[str, ...] | None) -> Intent:
+        return await self._plan("update", site, {"slugs": slugs})
+
+    async def _plan(self, kind: str, site: Site, request: dict[str, object]) -> Intent:
+        self.calls.append(("plan", kind, site.name, *request.values()))
+        if self.plan_gate is not None:
+            await self.plan_gate.wait()
+        if self.refusal is not None:
+            raise self.refusal
+        return Intent(
+            kind=kind,
+            site=site,
+            verb=kind,
+            request=request,
+            question=f"Put {site.name} back to 20261120T050200Z, 3 days old?",
+            goes=("2 posts and 1 comment newer than the generation", "14 files changed since 2026-11-20"),
+            stays=("everything that goes is kept 7 days: U takes the restore back", "mail and DNS are not touched"),
+            danger=kind != "backup",
+            typed=self.typed,
+        )
+
+    async def start(self, intent: Intent, *, confirmed: bool) -> AsyncGenerator[AnyEvent]:
+        self.calls.append(("start", intent.kind, intent.site.name, confirmed))
+        async for event in self._events(intent.site.name):
+            yield event
+
+    async def follow(self, site: Site, operation: str) -> AsyncGenerator[AnyEvent]:
+        self.calls.append(("follow", site.name, operation))
+        async for event in self._events(site.name):
+            yield event
+
+    async def _events(self, site: str) -> AsyncGenerator[AnyEvent]:
+        try:
+            while True:
+                event = await self.feed(site).get()
+                if isinstance(event, ModoseruError):
+                    raise event
+                yield event
+        finally:
+            self.closed.append(site)
+
+    async def cancel(self, site: Site, operation: str) -> bool:
+        self.calls.append(("cancel", site.name, operation))
+        return True
+
+    async def operations(self, site: str | None = None, *, running: bool = False) -> list[Operation]:
+        found = [op for op in self.journal if site in {None, op.site}]
+        return [op for op in found if op.outcome is None] if running else found
+
+    async def events(self, operation: str) -> list[AnyEvent]:
+        return self.past.get(operation, [])

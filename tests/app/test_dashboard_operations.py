@@ -1,0 +1,242 @@
+"""The keys that change a site: what asks, what reaches the desk, what the operator sees of it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from textual.widgets import Button, Input
+
+from app.screens.confirm import Confirm
+from app.screens.fleet import FleetScreen
+from app.screens.generations import Generations
+from app.screens.updates import Updates
+from backends.records import (
+    ModoseruError,
+    Outcome,
+    Site,
+)
+from tests.app.dashboard_pilot import feed, opened, told, until
+from tests.widgets.made import status
+
+
+@pytest.mark.parametrize(
+    ("key", "plan"),
+    [("R", ("plan", "restore", "shika.example", None)), ("U", ("plan", "undo", "shika.example"))],
+)
+async def test_what_overwrites_asks_first_and_cancel_has_the_focus(key: str, plan: tuple[object, ...]) -> None:
+    async with opened() as (app, desk, pilot):
+        await pilot.press(key)
+        await until(pilot, lambda: isinstance(app.screen, Confirm) and not app.screen.query_one("#go", Button).disabled)
+        assert app.focused is not None
+        assert app.focused.id == "cancel"
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, FleetScreen))
+        assert desk.calls == [plan]
+        await pilot.press(key, "right", "enter")
+        await until(pilot, lambda: bool(desk.made("start")))
+        assert desk.made("start") == [("start", plan[1], "shika.example", True)]
+
+
+async def test_the_prompt_opens_at_once_and_closes_while_the_plan_is_made() -> None:
+    async with opened() as (app, desk, pilot):
+        desk.plan_gate = asyncio.Event()
+        await pilot.press("R")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        assert app.screen.query_one("#go", Button).disabled
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, FleetScreen))
+        desk.plan_gate.set()
+        await pilot.pause()
+        assert desk.made("start") == []
+
+
+async def test_a_key_acts_on_the_site_that_was_under_the_cursor() -> None:
+    async with opened() as (app, desk, pilot):
+        desk.plan_gate = asyncio.Event()
+        await pilot.press("j", "R")
+        await until(pilot, lambda: bool(desk.made("plan")))
+        app.fleet.list.move("bottom")
+        app.fleet.list.set_sort("site")
+        desk.plan_gate.set()
+        await until(pilot, lambda: isinstance(app.screen, Confirm) and not app.screen.query_one("#go", Button).disabled)
+        await pilot.press("right", "enter")
+        await until(pilot, lambda: bool(desk.made("start")))
+        (started,) = desk.made("start")
+        assert started[2] == desk.made("plan")[0][2] == "hanaya.example"
+
+
+async def test_a_word_that_is_wanted_must_be_typed_and_may_be_full_width() -> None:
+    async with opened() as (app, desk, pilot):
+        desk.typed = "shika.example"
+        await pilot.press("R")
+        await until(
+            pilot, lambda: isinstance(app.screen, Confirm) and app.screen.query_one("#word").has_class("-wanted")
+        )
+        go = app.screen.query_one("#go", Button)
+        assert go.disabled
+        assert app.focused is not None
+        assert app.focused.id == "cancel"
+        typed = app.screen.query_one("#typed", Input)
+        typed.value = "shika.exampl"
+        await pilot.pause()
+        assert go.disabled
+        typed.value = "ｓｈｉｋａ．ｅｘａｍｐｌｅ"
+        await pilot.pause()
+        assert not go.disabled
+        typed.focus()
+        await pilot.press("enter")
+        assert desk.made("start") == []
+        await pilot.press("right", "enter")
+        await until(pilot, lambda: bool(desk.made("start")))
+
+
+async def test_a_backup_starts_at_once() -> None:
+    async with opened() as (app, desk, pilot):
+        await pilot.press("b")
+        await until(pilot, lambda: bool(desk.made("start")))
+        assert desk.calls == [("plan", "backup", "shika.example"), ("start", "backup", "shika.example", False)]
+        await until(pilot, lambda: "backup" in app.fleet.strip.plain)
+
+
+async def test_choosing_a_generation() -> None:
+    async with opened() as (app, desk, pilot):
+        app.fleet.list.go_to("kogyo.example")
+        await pilot.press("r")
+        await until(pilot, lambda: isinstance(app.screen, Generations))
+        await pilot.press("j", "enter")
+        await until(pilot, lambda: bool(desk.made("plan")))
+        (plan,) = desk.made("plan")
+        newest_first = sorted((g.id for g in status("kogyo.example").generations), reverse=True)
+        assert plan[:3] == ("plan", "restore", "kogyo.example")
+        assert plan[3] in newest_first
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+
+
+async def test_a_site_without_a_generation_says_how_to_make_one() -> None:
+    async with opened() as (app, desk, pilot):
+        app.fleet.list.go_to("old-shop.example")
+        await pilot.press("r")
+        await pilot.pause()
+        assert told(app) == "old-shop.example has no generation yet; b makes one"
+        assert desk.calls == []
+
+
+async def test_choosing_updates() -> None:
+    async with opened() as (app, desk, pilot):
+        await pilot.press("u")
+        await until(pilot, lambda: isinstance(app.screen, Updates))
+        await pilot.press("space", "enter")
+        await until(pilot, lambda: bool(desk.made("plan")))
+        (plan,) = desk.made("plan")
+        assert plan[:3] == ("plan", "update", "shika.example")
+        assert isinstance(plan[3], tuple)
+        assert len(plan[3]) == 3
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        app.fleet.list.go_to("museum.example")
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, FleetScreen))
+        await pilot.press("u")
+        await pilot.pause()
+        assert told(app) == "museum.example has no updates waiting"
+
+
+async def test_no_update_chosen_goes_nowhere() -> None:
+    async with opened() as (app, desk, pilot):
+        app.fleet.list.go_to("yoga-studio.example")
+        await pilot.press("u")
+        await until(pilot, lambda: isinstance(app.screen, Updates))
+        await pilot.press("space", "enter")
+        await pilot.pause()
+        assert isinstance(app.screen, Updates)
+        await pilot.press("escape")
+        assert desk.calls == []
+
+
+async def test_a_refusal_is_a_sentence_that_stays() -> None:
+    async with opened() as (app, desk, pilot):
+        desk.refusal = ModoseruError("ssh_auth", "the server refused the key", "run modoseru site test shika.example")
+        await pilot.press("R")
+        await until(pilot, lambda: "the server refused the key" in app.fleet.strip.plain)
+        assert "modoseru site test" in app.fleet.strip.plain
+        assert isinstance(app.screen, FleetScreen)
+        await pilot.press("j", "escape")
+        assert "the server refused the key" in app.fleet.strip.plain
+        await pilot.press("D")
+        await until(pilot, lambda: app.fleet.strip.plain == "")
+
+
+async def test_several_operations_run_beside_each_other_and_their_ends_stay() -> None:
+    async with opened() as (app, desk, pilot):
+        for name in ("shika.example", "kogyo.example", "nouen.example"):
+            app.fleet.list.go_to(name)
+            await pilot.press("b")
+            await until(pilot, lambda name=name: any(call[2] == name for call in desk.made("start")))  # type: ignore[misc]
+        feed(desk, "shika.example", "backup", Outcome.DONE)
+        feed(desk, "kogyo.example", "backup", Outcome.ROLLED_BACK)
+        feed(desk, "nouen.example", "backup")
+        await until(pilot, lambda: "rolled back" in app.fleet.strip.plain and "10%" in app.fleet.strip.plain)
+        assert "done  41 s" in app.fleet.strip.plain
+        assert app.fleet.list.size.height > 20
+        await pilot.press("D")
+        await until(pilot, lambda: "rolled back" not in app.fleet.strip.plain)
+        assert "10%" in app.fleet.strip.plain
+
+
+async def test_after_an_operation_the_site_is_looked_at() -> None:
+    async with opened() as (_, desk, pilot):
+        await pilot.press("b")
+        feed(desk, "shika.example", "backup", Outcome.DONE)
+        await until(pilot, lambda: ("check", ("shika.example",)) in desk.calls)
+
+
+async def test_a_defect_in_one_operation_leaves_the_others_and_the_screen() -> None:
+    async with opened() as (app, desk, pilot):
+
+        async def broken_plan(_: Site) -> None:
+            raise ZeroDivisionError("oops")
+
+        desk.plan_backup = broken_plan  # type: ignore[method-assign, assignment]
+        await pilot.press("b")
+        await until(pilot, lambda: "ZeroDivisionError: oops" in app.fleet.strip.plain)
+
+
+async def test_cancelling_asks_and_the_operation_itself_says_that_it_was_cancelled() -> None:
+    async with opened() as (app, desk, pilot):
+        await pilot.press("C")
+        await pilot.pause()
+        assert told(app) == "Nothing runs on shika.example"
+        await pilot.press("b")
+        feed(desk, "shika.example", "backup")
+        await until(pilot, lambda: "10%" in app.fleet.strip.plain)
+        await pilot.press("C")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await pilot.press("enter")
+        assert desk.made("cancel") == []
+        await pilot.press("C", "right", "enter")
+        await until(pilot, lambda: bool(desk.made("cancel")))
+        assert desk.made("cancel") == [("cancel", "shika.example", "20261123T050200Z-backup-00beef")]
+        assert app.jobs.running
+
+
+async def test_quitting_while_something_runs_says_so_and_only_detaches() -> None:
+    async with opened() as (app, desk, pilot):
+        await pilot.press("b")
+        feed(desk, "shika.example", "backup")
+        await until(pilot, lambda: "10%" in app.fleet.strip.plain)
+        await pilot.press("q")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, FleetScreen))
+        assert app.is_running
+        assert desk.closed == []
+        await pilot.press("q", "right", "enter")
+        await until(pilot, lambda: not app.is_running)
+    assert desk.closed == ["shika.example"]
+    assert desk.made("cancel") == []
+
+
+async def test_quitting_with_nothing_running_quits() -> None:
+    async with opened() as (app, _, pilot):
+        await pilot.press("q")
+        await until(pilot, lambda: not app.is_running)

@@ -3,43 +3,69 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import getpass
 import hashlib
 import os
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
 
 from app import fleet as fleets
 from app.fleet import Fleet
-from backends.agent.client import Agent, Agents
-from backends.domains import Registries
 from backends.journal import Journal
 from backends.records import Site
-from backends.ssh import Servers
-from backends.web import Web
+
+if TYPE_CHECKING:
+    from backends.agent.client import Agent, Agents
+    from backends.domains import Registries
+    from backends.ssh import Servers
+    from backends.web import Web
 
 
 class Session:
-    """Opens no connection by itself; `close` ends those that were."""
+    """Connections are made when they are first needed, and what makes them is imported then: the dashboard paints its
+    first frame from the journal alone (FACTS 9)."""
 
     def __init__(self, fleet: Fleet, journal: Journal, *, read_only: bool) -> None:
         self.fleet = fleet
         self.journal = journal
         self.read_only = read_only or fleet.settings.fleet.read_only
         self.who = f"{_user()}@{socket.gethostname()}"
-        self.servers = Servers()
-        self.web = Web()
-        self.registries = Registries(fleet.settings.domains, cache=journal.cache)
-        self._agents = Agents(self.servers)
+
+    @functools.cached_property
+    def servers(self) -> Servers:
+        from backends.ssh import Servers
+
+        return Servers()
+
+    @functools.cached_property
+    def _agents(self) -> Agents:
+        from backends.agent.client import Agents
+
+        return Agents(self.servers)
+
+    @functools.cached_property
+    def web(self) -> Web:
+        from backends.web import Web
+
+        return Web()
+
+    @functools.cached_property
+    def registries(self) -> Registries:
+        from backends.domains import Registries
+
+        return Registries(self.fleet.settings.domains, cache=self.journal.cache)
 
     def agent(self, site: Site) -> Agent:
         return self._agents.of(site)
 
     async def close(self) -> None:
-        await self.servers.close()
+        if "servers" in self.__dict__:
+            await self.servers.close()
 
 
 @contextlib.asynccontextmanager

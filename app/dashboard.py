@@ -192,16 +192,17 @@ class Dashboard(App[None]):
         if self._looking[0] >= self._looking[1]:
             self._looking = [0, 0]
         self._looking[1] += len(sites)
-        missing = len(sites)
+        missing = {site.name for site in sites}
         try:
             async with aclosing(self._desk.check(sites)) as found:
                 async for status in found:
                     self._fresh[status.name] = status
-                    self._looking[0] += 1
-                    missing -= 1
+                    if status.name in missing:  # a registry that took its time is a second piece of news
+                        missing.remove(status.name)
+                        self._looking[0] += 1
                     self._soon()
         finally:
-            self._looking[0] += missing
+            self._looking[0] += len(missing)
             self._soon()
 
     # ------------------------------------------------------------ repainting

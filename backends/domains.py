@@ -69,7 +69,7 @@ def registrable(host: str) -> str | None:
 
 @functools.cache
 def _suffixes() -> PublicSuffixList:
-    from publicsuffixlist import PublicSuffixList  # noqa: PLC0415 - loads its data when first used
+    from publicsuffixlist import PublicSuffixList
 
     return PublicSuffixList(only_icann=True)
 
@@ -311,7 +311,7 @@ class Registries:
 
 def _rdap() -> ModuleType:
     """whoisit, httpx and requests take a quarter of a second to import: at the first question, in a thread."""
-    from backends import rdap  # noqa: PLC0415
+    from backends import rdap
 
     return rdap
 

@@ -186,7 +186,7 @@ class _Facts(Struct, frozen=True, kw_only=True):
 
 def _x509() -> ModuleType:
     """cryptography takes a tenth of a second to import: at the first probe, in a thread."""
-    from cryptography import x509  # noqa: PLC0415
+    from cryptography import x509
 
     return x509
 

@@ -146,7 +146,7 @@ async def visit(
 
 def _loaded() -> Callable[[Endpoint, ssl.SSLContext], AbstractAsyncContextManager[Client]]:
     """aiohttp takes a quarter of a second to import: at the first look, in a thread."""
-    from backends.fetch import client  # noqa: PLC0415
+    from backends.fetch import client
 
     return client
 

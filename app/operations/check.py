@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 AT_ONCE = 20
 """Sites looked at together; connections to one host are bounded further below (FACTS 10)."""
+REGISTRY_S = 0.5
+"""Seconds that a site waits for its registry before it is shown without."""
+PATIENCE_S = 120.0
+"""Seconds that the registry's own pace may cost: one question in several seconds (FACTS 5)."""
 T = TypeVar("T", bound=Struct)
 
 
@@ -71,41 +75,72 @@ def _first(found: Mapping[str, tuple[T, dt.datetime]], name: str) -> T | None:
 
 
 async def check(session: Session, sites: Sequence[Site], *, refresh: bool = False) -> AsyncGenerator[SiteStatus]:
-    """Yields each site as it becomes known; `refresh` asks wordpress.org anew. A site that fails raises nothing."""
+    """Yields each site as it becomes known; `refresh` asks wordpress.org anew. A site that fails raises nothing.
+
+    A site whose registry keeps us waiting is yielded at once with what was last known of its domain, and a second time
+    when the registry has answered.
+    """
+    news: asyncio.Queue[SiteStatus | None] = asyncio.Queue()
     turns = asyncio.Semaphore(AT_ONCE)
 
-    async def one(site: Site) -> SiteStatus:
-        async with turns:
-            return await look_at(session, site, refresh=refresh)
+    async def one(site: Site) -> None:
+        domain = asyncio.create_task(_domain(session, site))
+        try:
+            async with turns:
+                await _look_at(session, site, refresh=refresh)
+                await asyncio.wait({domain}, timeout=REGISTRY_S)
+            answered = domain.done()
+            await news.put(await _known(session, site))
+            await domain
+            if not answered:
+                await news.put(await _known(session, site))
+        finally:
+            domain.cancel()
 
-    tasks = [asyncio.create_task(one(site)) for site in sites]
+    async def every() -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                for site in sites:
+                    group.create_task(one(site))
+        finally:
+            await news.put(None)
+
+    looking = asyncio.create_task(every())
     try:
-        for done in asyncio.as_completed(tasks):
-            yield await done
+        while (status := await news.get()) is not None:
+            yield status
+        await looking
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
 
 
-async def look_at(session: Session, site: Site, *, refresh: bool = False) -> SiteStatus:
+async def _known(session: Session, site: Site) -> SiteStatus:
+    (found,) = await last_known(session, [site])
+    return found
+
+
+async def _domain(session: Session, site: Site) -> None:
+    found = await session.registries.expiry(
+        urlsplit(site.url).hostname or "", manual=site.domain.expires, patience=PATIENCE_S
+    )
+    await session.journal.remember(site.name, "domain", found, dt.datetime.now(dt.UTC))
+
+
+async def _look_at(session: Session, site: Site, *, refresh: bool) -> None:
     """All probes of one site at once; each result is remembered, a probe that fails hides no other."""
     web = site.web
-    host = urlsplit(site.url).hostname or ""
-    health, certificate, domain, inside = await asyncio.gather(
+    health, certificate, inside = await asyncio.gather(
         session.web.look(site.url, connect=web.connect, ca_file=web.ca_file),
         tls.probe(site.url, connect=web.connect, ca_file=web.ca_file),
-        session.registries.expiry(host, manual=site.domain.expires, patience=20.0),
         _ask_agent(session, site, refresh=refresh),
     )
     contact, inspection = inside
-    seen: dict[str, Struct] = {"health": health, "certificate": certificate, "domain": domain, "contact": contact}
+    seen: dict[str, Struct] = {"health": health, "certificate": certificate, "contact": contact}
     if inspection is not None:
         seen["inspection"] = inspection
     now = dt.datetime.now(dt.UTC)
     await session.journal.remember_all((site.name, what, record, now) for what, record in seen.items())
-    (found,) = await last_known(session, [site])
-    return found
 
 
 async def _ask_agent(session: Session, site: Site, *, refresh: bool) -> tuple[Contact, Inspection | None]:

@@ -25,11 +25,14 @@ A connection that ends before the last line is cut, never "done".
 | verb | request | reply |
 |---|---|---|
 | inspect | refresh: bool (asks wordpress.org anew) | an Inspection |
-| generations | | {"generations": [Generation…]} newest first |
+| generations | | {"generations": [Generation…] newest first, "summaries": {id: SHA-256}}; both in `inspect` too |
 | operations | | {"operations": [{operation, kind, state, outcome, generation, started, detail}]} newest first;
-                  state: `running`, `waiting` (for an answer), `orphaned` (its process died), `finished` |
-| preview | generation, only | {"blockers", "warnings", "loss": {posts, comments, users, orders, files, newest}} |
-| verify | generation | {"outcome": "ok|damaged", "checked_bytes", "problems": [{what, path}]}; Progress events first |
+                  state: `running`, `waiting` (its process is gone and somebody must look), `orphaned`, `finished` |
+| preview | generation, only | {"generation", "blockers", "warnings", "loss": {posts, comments, users, orders, files,
+                  newest}} |
+| verify | generation | {"outcome": "ok|damaged", "checked_bytes", "problems": [{what, path}], "summary"}; Progress
+                  events first |
+| probe | | launches: lives for a moment after its connection closed |
 | snapshot | reason, keep, min_age_s | launches |
 | restore | generation, only (`all`, `files`, `database` or a list of paths below the root) | launches |
 | undo | operation (absent: the newest that can be undone) | launches |
@@ -47,11 +50,23 @@ A verb that *launches* writes the request to `ops/ID/`, starts a process of its 
 running operation); one that waits
 for an answer gives `waiting`. What a dead process left behind is recovered first, by itself.
 
-`Asked(number, subject="look", token)` means: the switch (or one update) is made; look from outside, then `answer`.
-While its process lives it holds the lock and waits; later, any client may answer.
+What can be refused before anything begins (no_generation, bad `only`, nothing_to_undo) is an error; what is found
+later is `Finished(rolled_back, code, hint)`. A launching verb takes `attached` (the work runs inside the connection),
+`wait_s` (how long its process waits for an answer) and `expect` (an Expected, handed on to who looks).
 
-Error codes: bad_request, protocol, busy, waiting, no_state (home not writable), no_root, no_wordpress, no_config,
-no_database, no_generation, no_operation, nothing_to_undo, no_space, damaged, no_detach, internal.
+Steps: backup `prepare database files seal retention`; restore `preflight stage verify switch check`; undo `preflight
+switch check`; update `prepare database files seal update`, with Notes generation, updating, updated, put_back,
+not_updated for each item. An update that keeps nothing ends `rolled_back` with the code put_back.
+
+`Asked(number, subject="look", token)` means: the switch (or one update) is made; open the one-time page named by
+`token`, look from outside, then `answer`. `subject="reset"` comes after something was put back: open the page, the
+answer does not matter, it waits 20 s at most. While its process lives it holds the lock and waits; a restore or undo
+whose process is gone can be answered later by any client, an update is then put back whole. An undo stays whatever the
+look shows.
+
+Error codes: bad_request, protocol, busy, waiting, no_state (home not writable), not_writable (document root), no_root,
+no_wordpress, no_config, no_database, no_generation, no_operation, nothing_to_undo, no_space, no_switch, small_packet,
+damaged, no_detach, check_failed, put_back, needs_hand, internal.
 """
 
 from __future__ import annotations

@@ -239,13 +239,20 @@ function next_id(Request $request)
 {
     $newest = max(array_merge([trim((string) @file_get_contents($request->folder . '/last-id'))],
         array_slice(Generation::ids($request), 0, 1)));
-    $id = gmdate('Ymd\THis\Z');
-    if ($newest !== '' && strcmp($id, $newest) <= 0) {
-        $moment = DateTime::createFromFormat('Ymd\THis\Z', $newest, new DateTimeZone('UTC'));
-        $id = $moment->modify('+1 second')->format('Ymd\THis\Z');
-    }
+    $id = later_id($newest);
     write_durably($request->folder . '/last-id', $id);
     return $id;
+}
+
+/** Now, or a second after `$newest` where the clock says it is not later than that. */
+function later_id($newest)
+{
+    $id = gmdate('Ymd\THis\Z');
+    if (!preg_match('/^\d{8}T\d{6}Z$/', $newest) || strcmp($id, $newest) > 0) {
+        return $id;
+    }
+    $moment = DateTime::createFromFormat('Ymd\THis\Z', $newest, new DateTimeZone('UTC'));
+    return $moment->modify('+1 second')->format('Ymd\THis\Z');
 }
 
 /** `$need` bytes and entries must fit the disk and the configured quotas, with something to spare. */

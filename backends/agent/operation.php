@@ -22,7 +22,9 @@ final class Operation
 
     public static function create(Request $request, $kind)
     {
-        $id = gmdate('Ymd\THis\Z') . '-' . $kind . '-' . random_hex(6);
+        // Ids sort by time, also of two operations that began within one second.
+        $newest = substr((string) (scandir($request->folder . '/ops', SCANDIR_SORT_DESCENDING)[0] ?? ''), 0, 16);
+        $id = later_id($newest) . '-' . $kind . '-' . random_hex(6);
         $folder = $request->folder . '/ops/' . $id;
         make_folder($folder);
         write_durably($folder . '/request', json($request->fields));
@@ -529,6 +531,9 @@ function abandon(Operation $operation)
 {
     if ($operation->recall('phase') === 'switching' || $operation->recall('phase') === 'switched') {
         switch_back($operation);
+    }
+    if ($operation->kind === 'update') {
+        abandon_update($operation);
     }
     drop_staging($operation);
     sweep_parts($operation->request);

@@ -536,7 +536,7 @@ function conclude_switch(Operation $operation, array $answer)
         $operation->ask('reset', leave_page($operation->request), null, 20);
         $word = $operation->cancel_asked() ? 'cancelled' : 'rolled_back';
         $operation->finish($word, $word === 'cancelled' ? 'cancelled; the site is as it was' : "the check failed and the site is as it was: $detail",
-            ['generation' => $operation->recall('generation'), 'code' => 'check_failed']);
+            ['generation' => $operation->recall('generation'), 'code' => $word === 'cancelled' ? 'cancelled' : 'check_failed']);
         return;
     }
     $operation->remember('phase', 'done');

@@ -26,9 +26,7 @@ function operation_update(Operation $operation)
         } else {
             $back[] = "$name ($result)";
         }
-        if ($operation->cancel_asked()) {
-            break;
-        }
+        $operation->checkpoint(true);
     }
     conclude_update($operation, $kept, $back, $units, $made);
 }
@@ -115,6 +113,16 @@ function put_back(Operation $operation, array $item, $i)
     } catch (Failure $e) {
         throw new NeedsHand("{$item['kind']} {$item['slug']} could not be put back: " . $e->getMessage(),
             'restore the generation ' . $operation->recall('generation'));
+    }
+}
+
+/** A dead update: every item that it had switched comes back, the one in hand as well. */
+function abandon_update(Operation $operation)
+{
+    foreach (array_reverse($operation->request->get('items', []), true) as $i => $item) {
+        if (is_file("{$operation->folder}/item-$i") || ($operation->recall('item')['number'] ?? -1) === $i) {
+            put_back($operation, $item, $i);
+        }
     }
 }
 

@@ -40,6 +40,7 @@ from backends.records import (
     SiteStatus,
     State,
 )
+from widgets.cells import said
 from widgets.fleet_list import FleetList
 from widgets.fleet_row import FleetRow
 from widgets.fleet_tally import Tally
@@ -78,7 +79,7 @@ class Dashboard(App[None]):
 
     def __init__(self, desk: Desk, *, now: Callable[[], dt.datetime] = utc_now, refresh_s: float = REFRESH_S) -> None:
         super().__init__()
-        self.title = desk.name
+        self.title = said(desk.name, 60)
         self._desk, self._clock, self._refresh_s = desk, now, refresh_s
         self._by_name = {site.name: site for site in desk.sites}
         self._statuses: dict[str, SiteStatus] = {}

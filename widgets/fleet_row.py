@@ -82,7 +82,8 @@ def complaints(status: SiteStatus) -> tuple[Complaint, ...]:
     """What is wrong with a site, in sentences, the gravest first; empty where nothing is."""
     found: list[Complaint] = []
     health, domain = status.health, status.domain
-    if health.state in _WRONG:
+    shown_below = status.certificate.state in _WRONG and (health.problem or "").startswith("certificate refused")
+    if health.state in _WRONG and not shown_below:
         found.append(Complaint(health.state, words.problem_words(health.problem or tr("does not answer as it should"))))
     if status.verdict is Certainty.FAILED:
         found.append(Complaint(State.CRITICAL, tr("cannot be restored")))
@@ -103,12 +104,12 @@ def wrong(status: SiteStatus) -> str:
 
 
 def _certificate_complaint(certificate: Certificate) -> str:
-    if certificate.days_left is not None and _ends(certificate):
+    if certificate.days_left is not None and only_age(certificate):
         return tr("certificate: {what}", what=words.days_words(certificate.days_left))
     return tr("certificate: {what}", what=words.problem_words(certificate.problem or "unknown"))
 
 
-def _ends(certificate: Certificate) -> bool:
+def only_age(certificate: Certificate) -> bool:
     """Whether all that is wrong with it is its age."""
     return certificate.problem is None or certificate.problem.partition(":")[0] == "expired"
 
@@ -144,6 +145,7 @@ _UP_WORDS = (
     ("fatal error", mark("fatal")),
     ("database error", mark("db")),
     ("empty page", mark("empty")),
+    ("certificate refused", mark("tls")),
 )
 
 
@@ -195,7 +197,7 @@ def _days(observed: Certificate | Domain) -> Cell:
 
 def _cert(row: FleetRow, _now: dt.datetime) -> Cell:
     certificate = row.status.certificate
-    if _ends(certificate) or certificate.state in {State.OK, State.UNKNOWN}:
+    if only_age(certificate) or certificate.state in {State.OK, State.UNKNOWN}:
         return _days(certificate)
     return Cell("✖" if certificate.state is State.CRITICAL else "!", words.STATE_TONES[certificate.state])
 

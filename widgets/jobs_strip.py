@@ -61,7 +61,7 @@ class JobsStrip(Static):
         lines: list[Line] = []
         for job in shown:
             line = job_line(job, self._now(), site, kind)
-            lines += [line] if job.running or job.well else folded([line], width - 1, hang=site + kind + 7)[:2]
+            lines += [line] if job.running or job.well else self._two_lines(line, width, site + kind + 7)
         more = len(self._jobs) - JOBS
         if more > 0:
             lines.append((Cell("   " + tr_n("{n} more", "{n} more", more), Tone.DIM),))
@@ -69,6 +69,13 @@ class JobsStrip(Static):
             space = width - 1 - cell_len(text_of(lines[-1])) - cell_len(self._dismiss)
             lines[-1] = (*lines[-1], Cell(" " * max(2, space) + self._dismiss, Tone.DIM))
         return lines
+
+    def _two_lines(self, line: Line, width: int, hang: int) -> list[Line]:
+        """What went wrong is told in up to two lines; `l` shows the rest."""
+        parts = folded([line], width - cell_len(self._dismiss) - 3, hang=hang)
+        if len(parts) > 2:
+            parts[1] = (*parts[1], Cell("…"))
+        return parts[:2]
 
     def _text(self) -> Text:
         return paint(self, self._lines())

@@ -45,6 +45,14 @@ _SENTENCES = (
     mark("Update {chosen} of {offered} on {site}?"),
     mark("A generation is made first."),
     mark("Each that breaks a page is put back alone; undo takes all of them back."),
+    mark("the front page “{title}” answers {status} in {seconds} s"),
+    mark("the front page: {why}"),
+    mark("nothing could be looked at"),
+    mark("{posts} posts and pages"),
+    mark("{files} files"),
+    mark("{comments} comments"),
+    mark("{users} users"),
+    mark("{orders} orders"),
     # refusals
     mark("this program is read-only: no {kind}"),
     mark("start without --read-only"),
@@ -95,8 +103,13 @@ def told(sentence: str | None, limit: int = 500) -> str:
 def _told(text: str) -> str:
     for pattern, template in _patterns():
         if match := pattern.fullmatch(text):
-            return tr(template, **{name: _told(value) for name, value in match.groupdict().items()})
+            return tr(template, **{name: _listed(value) for name, value in match.groupdict().items()})
     return text
+
+
+def _listed(value: str) -> str:
+    """A field may be a sentence, or several with commas."""
+    return ", ".join(_told(part) for part in value.split(", "))
 
 
 @lru_cache(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Sequence
 
 from msgspec import Struct
@@ -11,13 +12,14 @@ from rich.cells import cell_len
 from backends.records import Certainty, Generation, GenerationState, HostPage, Operation, Site, SiteStatus, State
 from widgets import words
 from widgets.cells import Cell, Line, Tone, labelled, said
-from widgets.fleet_row import complaints, urgency, wrong
+from widgets.fleet_row import complaints, only_age, urgency, wrong
 from widgets.language import tr, tr_n
 from widgets.sentences import told
 
 STALE_S = 3600.0
 """News older than this is said to be old: a fleet that is being watched is looked at more often."""
 _OFFERED = 10
+_NUMBER = re.compile(r"\d[\d.]*")
 
 
 class SiteNews(Struct, frozen=True):
@@ -177,7 +179,7 @@ def _certificate(status: SiteStatus, now: dt.datetime, zone: dt.tzinfo, in_full:
     seen = status.certificate
     parts = [words.days_words(seen.days_left)] if seen.days_left is not None else []
     parts += [words.local(seen.not_after, zone, "%Y-%m-%d")] if seen.not_after is not None else []
-    parts += [words.problem_words(seen.problem)] if seen.problem and seen.checked_at else []
+    parts += [words.problem_words(seen.problem)] if seen.problem and seen.checked_at and not only_age(seen) else []
     parts += [said(seen.issuer, 60)] if seen.issuer and in_full else []
     return Cell(" · ".join(parts) or tr("unknown"), _tone(seen.state)), _old(seen.checked_at, now)
 
@@ -195,11 +197,12 @@ def _domain(status: SiteStatus, now: dt.datetime, in_full: bool) -> Line:
 
 def _versions(status: SiteStatus, now: dt.datetime) -> Line:
     found = status.versions
+    number = _NUMBER.search(found.database or "")
     engine = "MariaDB" if "maria" in (found.database or "").lower() else tr("database")
     known = (
         ("WordPress", found.wordpress, None),
         ("PHP", found.php, found.php_eol),
-        (engine, (found.database or "").partition("-")[0], found.database_eol),
+        (engine, number[0] if number else "", found.database_eol),
     )
     cells: list[Cell] = []
     for name, version, ends in known:

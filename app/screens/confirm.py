@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import ClassVar, NamedTuple
 
 from rich.text import Text
-from textual import on
+from textual import events, on
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.widget import Widget
@@ -71,7 +71,7 @@ class Confirm(Dialog[bool]):
         yield VerticalScroll(_Consequences(), id="consequences", can_focus=False)
         with Horizontal(id="word"):
             yield Static(id="wanted")
-            yield Input(id="typed", compact=True)
+            yield Input(id="typed", compact=True, select_on_focus=False)
         with Horizontal(id="buttons"):
             yield Button(self._stay, id="cancel", compact=True)
             yield Button(self._go, id="go", variant="error", compact=True, disabled=True)
@@ -107,6 +107,15 @@ class Confirm(Dialog[bool]):
             self.query_one("#wanted", Static).update(Text(tr("Type {word} to go on:", word=said(prompt.typed)) + " "))
             self.query_one("#word").add_class("-wanted")
         self.query_one("#go", Button).disabled = prompt.typed is not None
+
+    def on_key(self, event: events.Key) -> None:
+        """Where a word is wanted, typing it goes to its place whatever has the focus."""
+        wanted = self._prompt is not None and self._prompt.typed is not None
+        if wanted and event.is_printable and event.character is not None and isinstance(self.focused, Button):
+            typed = self.query_one("#typed", Input)
+            typed.focus()
+            typed.insert_text_at_cursor(event.character)
+            event.stop()
 
     @on(Input.Changed, "#typed")
     def compare(self, event: Input.Changed) -> None:

@@ -78,6 +78,8 @@ async def test_a_word_that_is_wanted_must_be_typed_and_may_be_full_width() -> No
         assert app.focused is not None
         assert app.focused.id == "cancel"
         typed = app.screen.query_one("#typed", Input)
+        await pilot.press("g", "j", "G")
+        assert typed.value == "gjG"
         typed.value = "shika.exampl"
         await pilot.pause()
         assert go.disabled

@@ -18,6 +18,7 @@ from backends.records import (
     Certificate,
     Contact,
     Domain,
+    Expected,
     Generation,
     Health,
     Inspection,
@@ -25,6 +26,7 @@ from backends.records import (
     Site,
     SiteStatus,
 )
+from backends.web import Expectation
 
 if TYPE_CHECKING:
     from app.session import Session
@@ -130,8 +132,9 @@ async def _domain(session: Session, site: Site) -> None:
 async def _look_at(session: Session, site: Site, *, refresh: bool) -> None:
     """All probes of one site at once; each result is remembered, a probe that fails hides no other."""
     web = site.web
+    expect = await _expected(session, site)
     health, certificate, inside = await asyncio.gather(
-        session.web.look(site.url, connect=web.connect, ca_file=web.ca_file),
+        session.web.look(site.url, connect=web.connect, ca_file=web.ca_file, expect=expect),
         tls.probe(site.url, connect=web.connect, ca_file=web.ca_file),
         _ask_agent(session, site, refresh=refresh),
     )
@@ -139,8 +142,29 @@ async def _look_at(session: Session, site: Site, *, refresh: bool) -> None:
     seen: dict[str, Struct] = {"health": health, "certificate": certificate, "contact": contact}
     if inspection is not None:
         seen["inspection"] = inspection
+        if _shows(health, inspection.title):
+            seen["title"] = Expected(title=inspection.title)
     now = dt.datetime.now(dt.UTC)
     await session.journal.remember_all((site.name, what, record, now) for what, record in seen.items())
+
+
+async def _expected(session: Session, site: Site) -> Expectation:
+    """The site's name in the front page's title, once it was seen there: a defaced page mostly loses it.
+
+    Not every theme shows the name, so nothing is expected that was never seen.
+    """
+    kept = await session.journal.recall(site.name, "title", Expected)
+    if kept is not None:
+        return Expectation(title=kept[0].title)
+    health = await session.journal.recall(site.name, "health", Health)
+    inspection = await session.journal.recall(site.name, "inspection", Inspection)
+    if health and inspection and _shows(health[0], inspection[0].title):
+        return Expectation(title=inspection[0].title)
+    return Expectation()
+
+
+def _shows(health: Health, title: str | None) -> bool:
+    return bool(title and health.title and title.casefold() in health.title.casefold())
 
 
 async def _ask_agent(session: Session, site: Site, *, refresh: bool) -> tuple[Contact, Inspection | None]:

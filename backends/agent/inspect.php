@@ -88,12 +88,8 @@ function answer_inspect(Request $request)
 
 function unfinished(Request $request)
 {
-    foreach (Operation::all($request) as $operation) {
-        if ($operation->outcome === null) {
-            return ['operation' => $operation->id];
-        }
-    }
-    return ['operation' => null];
+    $operations = Operation::unfinished($request);
+    return ['operation' => $operations ? $operations[0]->id : null];
 }
 
 /** What this host lacks, as sentences an operator reads. */

@@ -140,13 +140,11 @@ function answer_recover(Request $request)
         return ['recovered' => []];
     }
     $recovered = [];
-    foreach (Operation::all($request) as $operation) {
-        if ($operation->outcome === null) {
-            resume($operation);
-            $now = Operation::load($operation->folder);
-            if ($now->outcome !== null) {
-                $recovered[] = ['operation' => $now->id, 'outcome' => $now->outcome];
-            }
+    foreach (Operation::unfinished($request) as $operation) {
+        resume($operation);
+        $now = Operation::load($operation->folder);
+        if ($now->outcome !== null) {
+            $recovered[] = ['operation' => $now->id, 'outcome' => $now->outcome];
         }
     }
     sweep_parts($request);

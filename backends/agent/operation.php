@@ -188,6 +188,33 @@ final class Operation
     public function finish($outcome, $detail = '', array $more = [])
     {
         $this->event('finished', ['outcome' => $outcome, 'detail' => $detail] + $more);
+        @touch($this->folder . '/finished');
+    }
+
+    /** Those that run, wait, or were left behind, newest first; the others' journals are not read for it. */
+    public static function unfinished(Request $request)
+    {
+        $found = [];
+        foreach (@scandir($request->folder . '/ops', SCANDIR_SORT_DESCENDING) ?: [] as $name) {
+            $folder = $request->folder . '/ops/' . $name;
+            if (preg_match('/^\d{8}T\d{6}Z-/', $name) && !is_file("$folder/finished") && is_file("$folder/request")) {
+                $operation = self::load($folder);
+                if ($operation->outcome === null) {
+                    $found[] = $operation;
+                }
+            }
+        }
+        return $found;
+    }
+
+    /** The journals of old operations go, so that looking at the site stays quick; what can be undone stays. */
+    public static function forget_old(Request $request, $keep = 50)
+    {
+        foreach (array_slice(self::all($request), $keep) as $operation) {
+            if ($operation->outcome !== null && ($operation->recall('phase') !== 'done' || $operation->recall('forgotten'))) {
+                remove_tree($operation->folder);
+            }
+        }
     }
 
     public function checkpoint($always = false)
@@ -324,10 +351,7 @@ function launch(Request $request, $kind)
 
 function refuse_if_busy(Request $request)
 {
-    foreach (Operation::all($request) as $other) {
-        if ($other->outcome !== null) {
-            continue;
-        }
+    foreach (Operation::unfinished($request) as $other) {
         if (Lock::held($request)) {
             throw new Failure('busy', "{$other->kind} is running on this site", $other->id);
         }
@@ -425,6 +449,7 @@ function work(Operation $operation)
         }
         $operation->begin();
         perform($operation);
+        Operation::forget_old($operation->request);
     } catch (Throwable $e) {
         give_up($operation, $e);
     } finally {
@@ -509,8 +534,8 @@ function resume(Operation $operation)
 /** What a dead process left unfinished, other than one that only waits for an answer. */
 function recover_others(Operation $mine)
 {
-    foreach (Operation::all($mine->request) as $other) {
-        if ($other->id !== $mine->id && $other->outcome === null) {
+    foreach (Operation::unfinished($mine->request) as $other) {
+        if ($other->id !== $mine->id) {
             resume($other);
         }
     }

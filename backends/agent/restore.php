@@ -147,9 +147,11 @@ function stage_files(Operation $operation, Generation $generation, $only)
         make_folder($place);
         $roots[$area] = ['live' => $live, 'stage' => "$place/stage/$area", 'old' => "$place/old/$area", 'single' => false];
     }
-    $operation->remember('places', array_values(array_unique(array_map(function ($root) {
+    $places = array_values(array_unique(array_map(function ($root) {
         return dirname(dirname($root['stage']));
-    }, $roots))));
+    }, $roots)));
+    $operation->remember('places', $places);
+    $parent = '';
     $reader = new PackReader($generation->packs);
     $total = $generation->summary['counts']['bytes'];
     $done = 0;
@@ -161,7 +163,11 @@ function stage_files(Operation $operation, Generation $generation, $only)
         }
         $found[is_array($only) ? $under : 'all'] = true;
         $target = staged_path($roots, $entry);
-        make_folder(dirname($target), 0755);
+        if (dirname($target) !== $parent) {
+            $parent = dirname($target);
+            refuse_way_out($parent, $places);
+            make_folder($parent, 0755);
+        }
         if ($entry->type === 'd') {
             make_folder($target, 0700);
             $folders[] = [$target, $entry->mode, $entry->mtime];
@@ -185,6 +191,21 @@ function stage_files(Operation $operation, Generation $generation, $only)
         touch($path, $mtime);
     }
     return is_array($only) ? path_units($roots['root'], $only) : whole_units($operation, $roots);
+}
+
+/** A manifest that was made by an attacker may hold a link, and a file below that link. */
+function refuse_way_out($folder, array $places)
+{
+    while (!is_link($folder) && !is_dir($folder)) {
+        $folder = dirname($folder);
+    }
+    $real = realpath($folder);
+    foreach ($places as $place) {
+        if ($real !== false && Installation::below($real, realpath($place))) {
+            return;
+        }
+    }
+    throw new Failure('damaged', 'the manifest leads out of its folder: ' . escape_path($folder), 'take another generation');
 }
 
 function wanted_under($path, array $only)

@@ -30,15 +30,10 @@ from app.screens.log import Log
 from app.screens.palette import Palette
 from app.screens.updates import Updates
 from backends.records import (
-    Certainty,
-    Certificate,
-    Domain,
-    Health,
     ModoseruError,
     Operation,
     Site,
     SiteStatus,
-    State,
 )
 from widgets.cells import said
 from widgets.fleet_list import FleetList
@@ -51,6 +46,8 @@ from widgets.site_page import SiteNews
 
 FRAME_S = 0.1
 """At most ten repaints a second, however many results come (DESIGN 8)."""
+REST_S = 0.08
+"""How long the cursor rests on a site before the pane tells about it."""
 REFRESH_S = 600.0
 """How often the whole fleet is looked at while the dashboard is open."""
 JOIN_S = 15.0
@@ -88,9 +85,11 @@ class Dashboard(App[None]):
         self._looking = [0, 0]
         self._tally = Tally()
         self._frame: Timer | None = None
+        self._resting: Timer | None = None
         self._drawn = -1e9
         self._errands: set[asyncio.Task[None]] = set()
-        self.jobs = Jobs(desk, now, self._soon, self._job_ended)
+        self._jobs_moved = False
+        self.jobs = Jobs(desk, now, self._job_moved, self._job_ended)
         self._asking = Asking(self, desk, self.jobs)
         self.fleet = FleetScreen(Scene(desk.name, desk.zone, now, desk.read_only))
 
@@ -100,8 +99,7 @@ class Dashboard(App[None]):
         return self.fleet
 
     async def on_mount(self) -> None:
-        known = {status.name: status for status in await self._desk.last_known()}
-        self._take([known.get(site.name) or _never_seen(site) for site in self._desk.sites])
+        self._take(await self._desk.last_known())
         self.call_after_refresh(self._begin)
         self.set_interval(1.0, self._second)
         self.set_interval(60.0, self.fleet.list.redraw)
@@ -157,7 +155,7 @@ class Dashboard(App[None]):
             rows.append(FleetRow(status=status, tags=site.tags, cover=site.cover, slots=slots))
         self.fleet.list.put(rows)
         self._show_header()
-        if any(status.name == self.fleet.site_name for status in statuses):
+        if self._resting is None and any(status.name == self.fleet.site_name for status in statuses):
             self._show_site()
 
     def _show_header(self) -> None:
@@ -175,14 +173,25 @@ class Dashboard(App[None]):
             self.screen.show(self.news(self.screen.site_name))
 
     @on(FleetList.Highlighted)
-    def _other_site(self, event: FleetList.Highlighted) -> None:
+    def _other_site(self) -> None:
+        """The pane follows when the cursor rests: a key that is held down paints the list alone."""
+        if self._resting is None:
+            self._resting = self.set_timer(REST_S, self._rested)
+        else:
+            self._resting.reset()
+
+    def _rested(self) -> None:
+        self._resting = None
         self._show_site()
-        if event.site is not None and event.site not in self._histories:
-            self._errand(self._load_history(event.site))
+        name = self.fleet.site_name
+        if name is not None and name not in self._histories:
+            self._errand(self._load_history(name))
 
     async def _load_history(self, name: str) -> None:
-        self._histories[name] = tuple(await self._desk.operations(name))
-        self._show_site()
+        before, found = self._histories.get(name, ()), tuple(await self._desk.operations(name))
+        self._histories[name] = found
+        if found != before:
+            self._show_site()
 
     def _refresh_all(self) -> None:
         if self._looking[0] >= self._looking[1]:
@@ -219,7 +228,9 @@ class Dashboard(App[None]):
         fresh, self._fresh = self._fresh, {}
         self._take([status for name, status in fresh.items() if name in self._by_name])
         self.fleet.count()
-        self._show_jobs()
+        if self._jobs_moved:
+            self._jobs_moved = False
+            self._show_jobs()
 
     def _show_jobs(self) -> None:
         for screen in self.screen_stack:
@@ -232,6 +243,10 @@ class Dashboard(App[None]):
         self._show_header()
         if self.jobs.running:
             self._show_jobs()
+
+    def _job_moved(self) -> None:
+        self._jobs_moved = True
+        self._soon()
 
     def _job_ended(self, job: Job) -> None:
         if (site := self._by_name.get(job.site)) is not None and self.is_running:
@@ -295,7 +310,7 @@ class Dashboard(App[None]):
     def _do_open(self, site: Site) -> None:
         if not isinstance(self.screen, Details):
             self.push_screen(Details(self.fleet.scene, self.news(site.name)))
-            self._soon()
+            self._job_moved()
 
     def _do_check(self, site: Site) -> None:
         self._errand(self._look([site]))
@@ -387,16 +402,3 @@ class Dashboard(App[None]):
             self.push_screen(Log(job, self._clock, self._desk.zone))
         else:
             self.tell(tr("Nothing has been done on {site} yet", site=site.name))
-
-
-def _never_seen(site: Site) -> SiteStatus:
-    unknown = State.UNKNOWN
-    return SiteStatus(
-        name=site.name,
-        url=site.url,
-        verdict=Certainty.UNKNOWN,
-        owner=site.owner,
-        health=Health(state=unknown),
-        certificate=Certificate(state=unknown),
-        domain=Domain(name="", state=unknown),
-    )

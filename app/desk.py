@@ -32,7 +32,7 @@ class Desk(Protocol):
         """The page of `hosts.d` for the site's host."""
 
     async def last_known(self) -> list[SiteStatus]:
-        """From the journal, at once, without a connection."""
+        """All sites from the journal, at once, without a connection; what was never seen is unknown."""
 
     async def warm(self) -> None:
         """Load what connects (FACTS 10: asyncssh costs a quarter of a second). Called after the first frame."""

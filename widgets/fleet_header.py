@@ -65,6 +65,11 @@ class FleetHeader(Static):
         super().__init__(id=id)
         self._fleet, self._zone, self._read_only = name, zone, read_only
         self.plain = ""
+        self._line: Line = ()
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        self._line = ()
 
     def show(self, tally: Tally, refresh: tuple[int, int] | None, now: dt.datetime) -> None:
         """Draw the fleet's counts; `refresh` is how many of how many sites were looked at."""
@@ -77,5 +82,6 @@ class FleetHeader(Static):
             clock=clock,
             width=self.size.width or 80,
         )
-        self.plain = text_of(line)
-        self.update(paint(self, [line]))
+        if line != self._line:
+            self._line, self.plain = line, text_of(line)
+            self.update(paint(self, [line]), layout=False)

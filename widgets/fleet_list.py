@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from rich.cells import cell_len
 from rich.segment import Segment
+from rich.style import Style
 from textual import events
 from textual.geometry import Region, Size
 from textual.message import Message
@@ -70,6 +71,7 @@ class FleetList(ScrollView, can_focus=True, inherit_bindings=False):
         self._order: list[str] = []
         self._at: dict[str, int] = {}
         self._strips: dict[tuple[str, bool], Strip] = {}
+        self._styles: dict[tuple[bool, Tone], Style] = {}
         self._cursor: str | None = None
         self._query = ""
         self._sort = "worst"
@@ -153,9 +155,7 @@ class FleetList(ScrollView, can_focus=True, inherit_bindings=False):
         self._unsettled = False
         line = self._at.get(self._cursor or "", 0) - self.scroll_offset.y
         query = self._query
-        names = (
-            [name for name, row in self._rows.items() if matches(searched(row), query)] if query else list(self._rows)
-        )
+        names = [name for name in self._rows if matches(self._text(name), query)] if query else list(self._rows)
         names.sort(key=self._keys.__getitem__)
         before = self._at.get(self._cursor or "", 0)
         self._order = names
@@ -280,15 +280,21 @@ class FleetList(ScrollView, can_focus=True, inherit_bindings=False):
         return strip
 
     def _draw(self, name: str, under_cursor: bool) -> Strip:
-        base = self.rich_style
-        if under_cursor:
-            base += self.get_component_rich_style("fleet-list--cursor", partial=True)
+        base = self._style(under_cursor, Tone.PLAIN)
         between = Segment(" " * gap(self._width), base)
         segments: list[Segment] = []
         for cell in cells(self._rows[name], self._width, self._now()):
-            segments += [between, Segment(cell.text, base + style(self, cell.tone))]
+            segments += [between, Segment(cell.text, self._style(under_cursor, cell.tone))]
         segments[0] = Segment("▌" if under_cursor else " ", base)
         return Strip(segments).adjust_cell_length(self._width, base).simplify()
+
+    def _style(self, under_cursor: bool, tone: Tone) -> Style:
+        if (under_cursor, tone) not in self._styles:
+            base = self.rich_style
+            if under_cursor:
+                base += self.get_component_rich_style("fleet-list--cursor", partial=True)
+            self._styles[under_cursor, tone] = base + style(self, tone)
+        return self._styles[under_cursor, tone]
 
     def _head(self) -> Strip:
         base, sorted_style = self.rich_style + style(self, Tone.DIM), self.rich_style + style(self, Tone.STRONG)
@@ -321,7 +327,19 @@ class FleetList(ScrollView, can_focus=True, inherit_bindings=False):
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
+        self._styles.clear()
         self._strips.clear()
+
+    def on_focus(self) -> None:
+        self._forget_cursor()
+
+    def on_blur(self) -> None:
+        self._forget_cursor()
+
+    def _forget_cursor(self) -> None:
+        """The cursor looks different with and without the focus."""
+        self._styles.clear()
+        self._strips.pop((self._cursor or "", True), None)
 
     def on_resize(self) -> None:
         self._strips.clear()

@@ -6,7 +6,6 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 
 from rich.cells import cell_len
-from rich.text import Text
 from textual.widgets import Static
 
 from widgets.cells import Cell, Line, Tone, folded, text_of
@@ -37,19 +36,26 @@ class JobsStrip(Static):
         super().__init__(id=id)
         self._now, self._dismiss = now, dismiss
         self._jobs: Sequence[Job] = ()
+        self._height = 0
 
     def show(self, jobs: Sequence[Job]) -> None:
         """Draw these operations, those that run first; none hides the strip."""
         self._jobs = sorted(jobs, key=lambda job: (not job.running, job.well))
         self.set_class(bool(jobs), "-some")
-        self.update(self._text())
+        self._draw()
 
     @property
     def plain(self) -> str:
         return "\n".join(text_of(line) for line in self._lines())
 
     def on_resize(self) -> None:
-        self.update(self._text())
+        self._draw()
+
+    def _draw(self) -> None:
+        """Lay the screen out anew only where the strip's height changes."""
+        lines = self._lines()
+        self.update(paint(self, lines), layout=len(lines) != self._height)
+        self._height = len(lines)
 
     def _lines(self) -> list[Line]:
         if not self._jobs:
@@ -76,6 +82,3 @@ class JobsStrip(Static):
         if len(parts) > 2:
             parts[1] = (*parts[1], Cell("…"))
         return parts[:2]
-
-    def _text(self) -> Text:
-        return paint(self, self._lines())

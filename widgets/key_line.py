@@ -80,7 +80,7 @@ class KeyLine(Static):
 
     def _draw(self) -> None:
         if self._told:
-            self.update(paint(self, [(Cell(f" {self._told}"),)]))
+            self.update(paint(self, [(Cell(f" {self._told}"),)]), layout=False)
             return
         text = paint(self, [])
         keycap = self.get_component_rich_style("key-line--key", partial=True)
@@ -93,7 +93,7 @@ class KeyLine(Static):
             text.append(f" {key.title}", style(self, Tone.PLAIN))
             self._spans.append((at, at + width, key.action))
             at += width + 2
-        self.update(text)
+        self.update(text, layout=False)
 
     def _fitting(self) -> list[Key]:
         last = [self._last] if self._last else []

@@ -52,4 +52,4 @@ class SitePane(Static):
         now = self._now()
         lines = brief(self._news, now) if short else overview(self._news, now, self._zone)
         width = self.scrollable_content_region.width
-        self.update(paint(self, lines if short or not width else folded(lines, width)))
+        self.update(paint(self, lines if short or not width else folded(lines, width)), layout=False)

@@ -17,7 +17,7 @@ from backends.records import (
 )
 from tests.app.dashboard_desk import FakeDesk
 from tests.app.dashboard_pilot import events, feed, opened, told, until
-from tests.widgets.made import NOW, broken, fleet, operation, status
+from tests.widgets.made import NOW, broken, fleet, never_seen, operation, status
 
 
 async def test_it_opens_from_the_journal_and_then_looks_at_every_site() -> None:
@@ -31,7 +31,7 @@ async def test_it_opens_from_the_journal_and_then_looks_at_every_site() -> None:
 
 async def test_a_fleet_that_nobody_has_looked_at_is_unknown_not_well() -> None:
     desk = FakeDesk(fleet())
-    desk.known = []
+    desk.known = [never_seen(found) for found in desk.sites]
     async with opened(desk) as (app, _, _):
         line = app.fleet.list.plain("kogyo.example")
         assert line.startswith("? kogyo.example")

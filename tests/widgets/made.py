@@ -101,6 +101,18 @@ def status(
     return SiteStatus(**{**fields, **more})  # type: ignore[arg-type]
 
 
+def never_seen(found: Site) -> SiteStatus:
+    unknown = State.UNKNOWN
+    return SiteStatus(
+        name=found.name,
+        url=found.url,
+        verdict=Certainty.UNKNOWN,
+        health=Health(state=unknown, problem="not looked at yet"),
+        certificate=Certificate(state=unknown, problem="not looked at yet"),
+        domain=Domain(name="", state=unknown, problem="not looked at yet"),
+    )
+
+
 def _due(days: int | None, critical: int, warning: int) -> State:
     if days is None:
         return State.UNKNOWN

@@ -330,6 +330,13 @@ class Dashboard(App[None]):
 
     def _do_theme(self) -> None:
         self.theme = THEMES[(THEMES.index(self.theme) + 1) % len(THEMES)] if self.theme in THEMES else THEMES[0]
+        self.call_after_refresh(self._repaint_all)
+
+    def _repaint_all(self) -> None:
+        self.fleet.list.redraw()
+        self._show_header()
+        self._show_site()
+        self._show_jobs()
 
     def _do_copy(self) -> None:
         if isinstance(self.screen, (AboutSite, Log)):

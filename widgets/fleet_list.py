@@ -293,7 +293,9 @@ class FleetList(ScrollView, can_focus=True, inherit_bindings=False):
             base = self.rich_style
             if under_cursor:
                 base += self.get_component_rich_style("fleet-list--cursor", partial=True)
-            self._styles[under_cursor, tone] = base + style(self, tone)
+            # A terminal's own colours are reversed under the cursor: red on white is harder to read than black.
+            reversed_ = under_cursor and self.app.native_ansi_color
+            self._styles[under_cursor, tone] = base if reversed_ else base + style(self, tone)
         return self._styles[under_cursor, tone]
 
     def _head(self) -> Strip:

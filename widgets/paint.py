@@ -26,10 +26,20 @@ _ANSI = {
     Tone.DIM: Style(dim=True),
     Tone.STRONG: Style(bold=True),
 }
+_COLOURLESS = {
+    Tone.PLAIN: Style(),
+    Tone.GOOD: Style(),
+    Tone.WARN: Style(bold=True),
+    Tone.BAD: Style(bold=True, underline=True),
+    Tone.DIM: Style(dim=True),
+    Tone.STRONG: Style(bold=True),
+}
 
 
 def style(widget: Widget, tone: Tone) -> Style:
     """The tone's colour in the present theme; the background is whatever it is drawn on."""
+    if widget.app.no_color:
+        return _COLOURLESS[tone]
     if widget.app.native_ansi_color:
         return _ANSI[tone]
     variables = widget.app.theme_variables

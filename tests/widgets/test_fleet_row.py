@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -166,3 +168,11 @@ def test_ages_stay_narrow() -> None:
     }
     assert {seconds: compact_age(seconds) for seconds in ages} == ages
     assert dt.timedelta(days=999).days == 999
+
+
+def test_the_commands_print_these_lines_without_loading_textual() -> None:
+    code = "import sys, widgets.fleet_row, widgets.job, widgets.site_page; print('textual' in sys.modules)"
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=LOCALE.parents[1]
+    )
+    assert told.stdout.strip() == "False"

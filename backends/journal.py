@@ -1,20 +1,17 @@
 """History on the operator's machine: last known state, operations with their events, seals, audit. One SQLite file.
 
-Several processes use it at once (WAL); in each, one thread speaks to it and the loop never waits. It judges nothing.
+Several processes use it at once. It judges nothing; how the file is opened, locked and migrated is in journal_file.
 Past a thousand sites it moves to PostgreSQL (DESIGN 9): the statements below keep to SQL that both understand.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import datetime as dt
-import errno
 import os
 import re
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,48 +19,14 @@ import msgspec
 import platformdirs
 from msgspec import Struct
 
+from backends.journal_cache import Cache
+from backends.journal_file import BUSY_S, JournalBroken, JournalFile, moment, stamp
 from backends.records import GENERATION_ID, AnyEvent, ModoseruError, Operation, encode, visible
+
+__all__ = ["AuditEntry", "Changes", "Journal", "JournalBroken", "SealConflict", "default_path", "opened"]
 
 T = TypeVar("T")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
-_BUSY_S = 10.0
-
-MIGRATIONS: tuple[tuple[str, ...], ...] = (
-    (
-        "CREATE TABLE revision (number BIGINT NOT NULL)",
-        "INSERT INTO revision VALUES (0)",
-        "CREATE TABLE changed (site TEXT PRIMARY KEY, number BIGINT NOT NULL)",
-        "CREATE INDEX changed_number ON changed (number)",
-        """CREATE TABLE state (
-            site TEXT NOT NULL, what TEXT NOT NULL, at TEXT NOT NULL, record TEXT NOT NULL,
-            PRIMARY KEY (site, what))""",
-        "CREATE INDEX state_what ON state (what)",
-        """CREATE TABLE operation (
-            id TEXT PRIMARY KEY, site TEXT NOT NULL, running INTEGER NOT NULL, started TEXT NOT NULL,
-            record TEXT NOT NULL)""",
-        "CREATE INDEX operation_site ON operation (site, started)",
-        "CREATE INDEX operation_running ON operation (running, started)",
-        """CREATE TABLE event (
-            operation TEXT NOT NULL REFERENCES operation (id) ON DELETE CASCADE, line INTEGER NOT NULL,
-            record TEXT NOT NULL, PRIMARY KEY (operation, line))""",
-        """CREATE TABLE seal (
-            site TEXT NOT NULL, generation TEXT NOT NULL, sha256 TEXT NOT NULL, at TEXT NOT NULL,
-            PRIMARY KEY (site, generation))""",
-        """CREATE TABLE fact (
-            site TEXT NOT NULL, generation TEXT NOT NULL, tier TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL,
-            PRIMARY KEY (site, generation, tier, name))""",
-        """CREATE TABLE audit (
-            number INTEGER PRIMARY KEY, at TEXT NOT NULL, who TEXT NOT NULL, origin TEXT NOT NULL, what TEXT NOT NULL,
-            site TEXT, outcome TEXT NOT NULL, detail TEXT NOT NULL)""",
-        "CREATE TABLE cache (name TEXT PRIMARY KEY, value TEXT NOT NULL, at TEXT NOT NULL)",
-    ),
-)
-"""What brings schema N to N + 1; entries are appended, never changed. `PRAGMA user_version` is the schema."""
-
-
-class JournalBroken(ModoseruError):  # noqa: N818  says what happened, as callers read it
-    """The journal cannot be used. Codes: journal_locked, journal_corrupt, journal_newer, journal_full,
-    journal_unwritable, journal_io, journal_closed."""
 
 
 class SealConflict(ModoseruError):  # noqa: N818
@@ -107,33 +70,21 @@ class Journal:
     Times must be aware; they are kept in UTC. A row that no longer decodes is skipped.
     """
 
-    def __init__(self, path: Path, thread: ThreadPoolExecutor, database: sqlite3.Connection) -> None:
-        self._path, self._thread, self._database = path, thread, database
-        self._closed = False
-        self.cache = Cache(self)
+    def __init__(self, file: JournalFile) -> None:
+        self._file = file
+        self.cache = Cache(file)
 
     @classmethod
-    async def open(cls, path: Path, *, busy: float = _BUSY_S) -> Journal:
+    async def open(cls, path: Path, *, busy: float = BUSY_S) -> Journal:
         """Opens the journal, creating it (0600, its folder 0700) and migrating an older schema.
 
         `busy` is for how many seconds another process may hold it. Raises JournalBroken.
         """
-        thread = ThreadPoolExecutor(1, "journal")
-        try:
-            database = await asyncio.get_running_loop().run_in_executor(thread, _opened, path, busy)
-        except BaseException:
-            thread.shutdown(wait=False)
-            raise
-        return cls(path, thread, database)
+        return cls(await JournalFile.open(path, busy=busy))
 
     async def close(self) -> None:
         """Waits for what was asked before and closes. May be called twice."""
-        if self._closed:
-            return
-        self._closed = True
-        closing = asyncio.get_running_loop().run_in_executor(self._thread, self._database.close)
-        self._thread.shutdown(wait=False)
-        await closing
+        await self._file.close()
 
     # ------------------------------------------------------------ last known state
 
@@ -146,7 +97,7 @@ class Journal:
 
     async def remember_all(self, observations: Iterable[tuple[str, str, Any, dt.datetime]]) -> None:
         """`remember` for many at once, in one transaction."""
-        rows = [(site, what, _stamp(at), encode(record).decode()) for site, what, record, at in observations]
+        rows = [(site, what, stamp(at), encode(record).decode()) for site, what, record, at in observations]
 
         def write(database: sqlite3.Connection) -> None:
             for row in rows:
@@ -158,7 +109,7 @@ class Journal:
                 if cursor.rowcount:
                     _mark(database, row[0])
 
-        await self._write(write)
+        await self._file.write(write)
 
     async def recall(self, site: str, what: str, kind: type[T]) -> tuple[T, dt.datetime] | None:
         """The last known `what` of `site` and when it was seen; None where nothing is known."""
@@ -167,10 +118,10 @@ class Journal:
             query = "SELECT record, at FROM state WHERE site = ? AND what = ?"
             for record, at in database.execute(query, (site, what)):
                 decoded = _decoded(record, kind)
-                return None if decoded is None else (decoded, _time(at))
+                return None if decoded is None else (decoded, moment(at))
             return None
 
-        return await self._read(read)
+        return await self._file.read(read)
 
     async def recall_all(self, what: str, kind: type[T]) -> dict[str, tuple[T, dt.datetime]]:
         """The last known `what` of every site, by site."""
@@ -180,10 +131,10 @@ class Journal:
             for site, record, at in database.execute("SELECT site, record, at FROM state WHERE what = ?", (what,)):
                 decoded = _decoded(record, kind)
                 if decoded is not None:
-                    found[site] = (decoded, _time(at))
+                    found[site] = (decoded, moment(at))
             return found
 
-        return await self._read(read)
+        return await self._file.read(read)
 
     async def forget(self, site: str) -> None:
         """Drops state, operations, events and facts of a site that left the fleet. Seals and audit stay: they are
@@ -194,7 +145,7 @@ class Journal:
                 database.execute(f"DELETE FROM {table} WHERE site = ?", (site,))  # noqa: S608  constant names
             _mark(database, site)
 
-        await self._write(write)
+        await self._file.write(write)
 
     # ------------------------------------------------------------ operations
 
@@ -210,7 +161,7 @@ class Journal:
             if cursor.rowcount:
                 _mark(database, operation.site)
 
-        await self._write(write, durable=True)
+        await self._file.write(write, durable=True)
 
     async def record_event(self, operation: str, event: AnyEvent) -> None:
         """Keeps one line of an operation's journal; a line that is there already stays as it is.
@@ -231,7 +182,7 @@ class Journal:
             if cursor.rowcount:
                 _mark(database, row[0])
 
-        await self._write(write)
+        await self._file.write(write)
 
     async def operation_ended(self, operation: Operation) -> None:
         """Notes how `operation` ended. What this record leaves out (who, started …) stays as it was noted before."""
@@ -246,7 +197,7 @@ class Journal:
             )
             _mark(database, operation.site)
 
-        await self._write(write, durable=True)
+        await self._file.write(write, durable=True)
 
     async def operation(self, operation: str) -> Operation | None:
         """One operation, None where it is not known here."""
@@ -255,7 +206,7 @@ class Journal:
             row = database.execute("SELECT record FROM operation WHERE id = ?", (operation,)).fetchone()
             return _decoded(row[0], Operation) if row else None
 
-        return await self._read(read)
+        return await self._file.read(read)
 
     async def operations(self, site: str | None = None, *, running: bool = False, limit: int = 100) -> list[Operation]:
         """The newest `limit` operations first; of one `site`, and of those only the `running` ones, if asked."""
@@ -270,7 +221,7 @@ class Journal:
             rows = database.execute(query + " ORDER BY started DESC, id DESC LIMIT ?", (*values, limit))
             return [record for (text,) in rows if (record := _decoded(text, Operation)) is not None]
 
-        return await self._read(read)
+        return await self._file.read(read)
 
     async def events(self, operation: str, after: int = -1) -> list[AnyEvent]:
         """The operation's events behind line `after`, in their order."""
@@ -281,7 +232,7 @@ class Journal:
             kind: Any = AnyEvent
             return [event for (text,) in rows if (event := _decoded(text, kind)) is not None]
 
-        return await self._read(read)
+        return await self._file.read(read)
 
     async def last_line(self, operation: str) -> int:
         """The last line kept of an operation's journal, -1 for none: `follow` resumes behind it."""
@@ -291,7 +242,7 @@ class Journal:
             (line,) = database.execute(query, (operation,)).fetchone()
             return -1 if line is None else int(line)
 
-        return await self._read(read)
+        return await self._file.read(read)
 
     # ------------------------------------------------------------ generations
 
@@ -304,7 +255,7 @@ class Journal:
         if not GENERATION_ID.match(generation) or not _SHA256.match(sha256):
             message = f"{site}: the server's seal of generation {visible(generation, 40)} is not a SHA-256"
             raise ModoseruError("seal_unreadable", message, "look at the agent's version on that server")
-        row = (site, generation, sha256, _stamp(at))
+        row = (site, generation, sha256, stamp(at))
 
         def write(database: sqlite3.Connection) -> str:
             query = "SELECT sha256 FROM seal WHERE site = ? AND generation = ?"
@@ -314,7 +265,7 @@ class Journal:
                 _mark(database, site)
             return str(kept[0]) if kept else sha256
 
-        kept = await self._write(write, durable=True)
+        kept = await self._file.write(write, durable=True)
         if kept != sha256:
             raise SealConflict(site, generation, kept, sha256)
 
@@ -324,13 +275,13 @@ class Journal:
         def read(database: sqlite3.Connection) -> dict[str, str]:
             return dict(database.execute("SELECT generation, sha256 FROM seal WHERE site = ?", (site,)).fetchall())
 
-        return await self._read(read)
+        return await self._file.read(read)
 
     async def note_generation_fact(
         self, site: str, generation: str, tier: str, key: str, value: dt.datetime | bool | str | None
     ) -> None:
         """Keeps what this machine knows about a generation: verified_at, drilled_at, pinned …; None takes it back."""
-        fact = value if not isinstance(value, dt.datetime) else _stamp(value)
+        fact = value if not isinstance(value, dt.datetime) else stamp(value)
         row = (site, generation, tier, key)
 
         def write(database: sqlite3.Connection) -> None:
@@ -345,7 +296,7 @@ class Journal:
                 )
             _mark(database, site)
 
-        await self._write(write)
+        await self._file.write(write)
 
     async def generation_facts(self, site: str) -> Mapping[tuple[str, str], dict[str, Any]]:
         """The facts of a site's generations, by (generation, tier); values of keys in `_at` are times."""
@@ -360,7 +311,7 @@ class Journal:
                     facts.setdefault((generation, tier), {})[key] = value
             return facts
 
-        return await self._read(read)
+        return await self._file.read(read)
 
     # ------------------------------------------------------------ audit, changes
 
@@ -375,15 +326,15 @@ class Journal:
         at: dt.datetime | None = None,
     ) -> None:
         """Appends one entry: who did `what` from where (`origin`), to which site, and how it went."""
-        stamp = _stamp(at or dt.datetime.now(dt.UTC))
-        row = (stamp, visible(who), visible(origin), visible(what), site, visible(outcome), visible(detail, 4000))
+        when = stamp(at or dt.datetime.now(dt.UTC))
+        row = (when, visible(who), visible(origin), visible(what), site, visible(outcome), visible(detail, 4000))
 
         def write(database: sqlite3.Connection) -> None:
             database.execute(
                 "INSERT INTO audit (at, who, origin, what, site, outcome, detail) VALUES (?, ?, ?, ?, ?, ?, ?)", row
             )
 
-        await self._write(write, durable=True)
+        await self._file.write(write, durable=True)
 
     async def audit_entries(self, limit: int = 100) -> list[AuditEntry]:
         """The newest `limit` entries, newest first."""
@@ -395,7 +346,7 @@ class Journal:
             return [
                 AuditEntry(
                     number=number,
-                    at=_time(at),
+                    at=moment(at),
                     who=who,
                     origin=origin,
                     what=what,
@@ -406,7 +357,7 @@ class Journal:
                 for number, at, who, origin, what, site, outcome, detail in database.execute(query, (limit,))
             ]
 
-        return await self._read(read)
+        return await self._file.read(read)
 
     async def changes(self, since: int = 0) -> Changes:
         """The sites about which any process wrote something after revision `since`."""
@@ -417,73 +368,7 @@ class Journal:
             rows = database.execute("SELECT site FROM changed WHERE number > ? ORDER BY number", (since,))
             return Changes(revision=revision, sites=tuple(site for (site,) in rows))
 
-        return await self._read(read)
-
-    # ------------------------------------------------------------ the thread
-
-    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        return await self._call(lambda: work(self._database))
-
-    async def _write(self, work: Callable[[sqlite3.Connection], T], *, durable: bool = False) -> T:
-        """`work` in one transaction, wholly or not at all; `durable`: it also survives a power cut from then on."""
-
-        def transaction() -> T:
-            self._database.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-            return _transaction(self._database, work)
-
-        return await self._call(transaction)
-
-    async def _call(self, work: Callable[[], T]) -> T:
-        def told() -> T:
-            with _told(self._path):
-                return work()
-
-        if self._closed:
-            raise JournalBroken("journal_closed", "the journal is closed: the program is ending")
-        return await asyncio.get_running_loop().run_in_executor(self._thread, told)
-
-
-class Cache:
-    """Answers and last uses by key, shared by all processes (what registries said, when they may be asked again)."""
-
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
-
-    async def get(self, key: str) -> tuple[str, dt.datetime] | None:
-        """What was kept under `key` and when (a registry's answer, a rate limit's last use)."""
-
-        def read(database: sqlite3.Connection) -> tuple[str, dt.datetime] | None:
-            row = database.execute("SELECT value, at FROM cache WHERE name = ?", (key,)).fetchone()
-            return (str(row[0]), _time(row[1])) if row else None
-
-        return await self._journal._read(read)
-
-    async def set(self, key: str, value: str, at: dt.datetime) -> None:
-        """Keeps `value` under `key`; an older one than what is there is dropped."""
-        row = (key, value, _stamp(at))
-
-        def write(database: sqlite3.Connection) -> None:
-            database.execute(
-                "INSERT INTO cache (name, value, at) VALUES (?, ?, ?) ON CONFLICT (name) "
-                "DO UPDATE SET value = excluded.value, at = excluded.at WHERE excluded.at >= cache.at",
-                row,
-            )
-
-        await self._journal._write(write)
-
-    async def claim(self, key: str, at: dt.datetime, every: dt.timedelta) -> bool:
-        """Whether it is `every` or more since `key` was last claimed; if so it is claimed for `at`, by one alone."""
-        stamp, earliest = _stamp(at), _stamp(at - every)
-
-        def write(database: sqlite3.Connection) -> bool:
-            cursor = database.execute(
-                "INSERT INTO cache (name, value, at) VALUES (?, '', ?) ON CONFLICT (name) "
-                "DO UPDATE SET at = excluded.at WHERE cache.at <= ?",
-                (key, stamp, earliest),
-            )
-            return cursor.rowcount == 1
-
-        return await self._journal._write(write)
+        return await self._file.read(read)
 
 
 @contextlib.asynccontextmanager
@@ -496,53 +381,7 @@ async def opened(path: Path) -> AsyncIterator[Journal]:
         await journal.close()
 
 
-# ---------------------------------------------------------------- the file
-
-
-def _opened(path: Path, busy: float) -> sqlite3.Connection:
-    with _told(path):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # SQLite gives its side files the mode of the file itself.
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            os.fchmod(descriptor, 0o600)
-        finally:
-            os.close(descriptor)
-        database = sqlite3.connect(path, timeout=busy, isolation_level=None)
-        try:
-            database.execute("PRAGMA foreign_keys = ON")
-            _transaction(database, lambda at: _migrate(at, path))
-            # Readers and one writer at once; where a file system cannot, the old mode stays and is right too.
-            database.execute("PRAGMA journal_mode = WAL")
-        except BaseException:
-            database.close()
-            raise
-        return database
-
-
-def _migrate(database: sqlite3.Connection, path: Path) -> None:
-    (schema,) = database.execute("PRAGMA user_version").fetchone()
-    if schema > len(MIGRATIONS):
-        message = f"{_name(path)}: written by a newer Modoseru (schema {schema}, this one knows {len(MIGRATIONS)})"
-        raise JournalBroken("journal_newer", message, "update Modoseru, or name another folder in MODOSERU_STATE")
-    for number in range(schema, len(MIGRATIONS)):
-        for statement in MIGRATIONS[number]:
-            database.execute(statement)
-        database.execute(f"PRAGMA user_version = {number + 1}")
-
-
-def _transaction(database: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
-    database.execute("BEGIN IMMEDIATE")
-    try:
-        result = work(database)
-        database.execute("COMMIT")
-    except BaseException:
-        # A full disk may have ended the transaction already.
-        if database.in_transaction:
-            with contextlib.suppress(sqlite3.Error):
-                database.execute("ROLLBACK")
-        raise
-    return result
+# ---------------------------------------------------------------- rows
 
 
 def _mark(database: sqlite3.Connection, site: str) -> None:
@@ -553,57 +392,6 @@ def _mark(database: sqlite3.Connection, site: str) -> None:
         "ON CONFLICT (site) DO UPDATE SET number = excluded.number",
         (site,),
     )
-
-
-_SAVE_ASIDE = "set the file aside (mv): state is looked up anew; only history and seals of this machine are lost"
-_SPACE = "free some space; nothing that was kept before is lost"
-_MEANINGS: dict[int, tuple[str, str, str]] = {
-    sqlite3.SQLITE_BUSY: ("journal_locked", "another process holds it", "wait for that process, or end it"),
-    sqlite3.SQLITE_LOCKED: ("journal_locked", "another process holds it", "wait for that process, or end it"),
-    sqlite3.SQLITE_CORRUPT: ("journal_corrupt", "is damaged", _SAVE_ASIDE),
-    sqlite3.SQLITE_NOTADB: ("journal_corrupt", "is not a journal", _SAVE_ASIDE),
-    sqlite3.SQLITE_FULL: ("journal_full", "the disk is full", _SPACE),
-    sqlite3.SQLITE_READONLY: ("journal_unwritable", "cannot be written", "check its permissions and its folder's"),
-    sqlite3.SQLITE_CANTOPEN: ("journal_unwritable", "cannot be opened", "check its permissions and its folder's"),
-    sqlite3.SQLITE_PERM: ("journal_unwritable", "cannot be opened", "check its permissions and its folder's"),
-}
-
-
-@contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Turns what SQLite or the system says into JournalBroken."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        # The low byte of an extended code is its family.
-        code, what, hint = _MEANINGS.get(
-            getattr(error, "sqlite_errorcode", 0) & 0xFF,
-            ("journal_io", visible(str(error), 200), "check the disk; the journal is one SQLite file"),
-        )
-        raise JournalBroken(code, f"{_name(path)}: {what}", hint) from None
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        code = "journal_full" if full else "journal_unwritable"
-        hint = _SPACE if full else "check its folder, or name another in MODOSERU_STATE"
-        raise JournalBroken(code, f"{_name(path)}: {(error.strerror or str(error)).lower()}", hint) from None
-
-
-def _name(path: Path) -> str:
-    return f"journal {visible(str(path), 200)}"
-
-
-# ---------------------------------------------------------------- rows
-
-
-def _stamp(at: dt.datetime) -> str:
-    """A time as text that sorts as time does. Raises ValueError for one without a zone."""
-    if at.tzinfo is None:
-        raise ValueError("the journal keeps times with their zone only")
-    return at.astimezone(dt.UTC).isoformat(timespec="microseconds")
-
-
-def _time(text: str) -> dt.datetime:
-    return dt.datetime.fromisoformat(text)
 
 
 def _decoded(text: str, kind: type[T]) -> T | None:
@@ -619,7 +407,7 @@ def _operation_row(operation: Operation) -> tuple[str, str, int, str, str]:
     if began is None:
         with contextlib.suppress(ValueError):
             began = dt.datetime.strptime(operation.operation[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=dt.UTC)
-    started = _stamp(began or dt.datetime.now(dt.UTC))
+    started = stamp(began or dt.datetime.now(dt.UTC))
     return (
         operation.operation,
         operation.site,

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import inspect
 
-from app.fleet import BadConfig, CannotWrite, Fleet, default_folder, load, meaning, remove_site, write_site
+from app.fleet import BadConfig, CannotWrite, Fleet, default_folder, load, remove_site, write_site
+from app.fleet_validation import meaning, read_record
 from backends.records import (
     ClientInfo,
     DomainSettings,
@@ -434,8 +435,6 @@ toml_values = st.recursive(
     value=toml_values.filter(lambda value: value is not None),
 )
 def test_whatever_stands_where_it_should_not_the_answer_is_a_sentence(key: str, value: Any) -> None:
-    from app.fleet import _record
-
     data: dict[str, Any] = {
         "name": "a",
         "url": "https://a/",
@@ -444,7 +443,7 @@ def test_whatever_stands_where_it_should_not_the_answer_is_a_sentence(key: str, 
         key: value,
     }
     told: list[str] = []
-    if _record(Site, data, "f", told) is None:
+    if read_record(Site, data, "f", told) is None:
         assert told
         assert not any("is not declared" in line or "\n" in line for line in told)
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from backends import journal as module
+from backends import journal_file as module
 from backends.journal import Journal, JournalBroken, SealConflict, default_path, opened
 from backends.records import (
     AnyEvent,

@@ -1,0 +1,115 @@
+"""Values that fit leaf by leaf and make no sense: windows, periods, keys, ports, roots, sites that collide.
+
+Pure functions of records that were read already; what a record declares by itself is in fleet_validation.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime as dt
+import re
+import zoneinfo
+from collections.abc import Iterator, Sequence
+
+from backends.records import FleetFile, Policy, Site, SshSettings, visible
+
+_KEY_TYPES = ("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-", "sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-")
+_WINDOW = re.compile(
+    r"(?P<days>(?:mon|tue|wed|thu|fri|sat|sun)(?:[-,](?:mon|tue|wed|thu|fri|sat|sun))*) "
+    r"(?P<from>(?:[01]\d|2[0-3]):[0-5]\d)-(?P<to>(?:[01]\d|2[0-3]):[0-5]\d|24:00)",
+    re.IGNORECASE,
+)
+_FREEZE = re.compile(r"(\d{4}-\d\d-\d\d)(?:/(\d{4}-\d\d-\d\d))?")
+
+
+def fleet_problems(settings: FleetFile) -> Iterator[str]:
+    """What makes no sense in `fleet.toml`: one line each, without the file."""
+    zone = settings.fleet.timezone
+    if zone != "UTC":
+        try:
+            zoneinfo.ZoneInfo(zone)
+        except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
+            yield f'fleet.timezone: "{visible(zone, 60)}" is not a time zone; a name such as Asia/Tokyo is expected'
+    yield from _policy_problems(settings.policy)
+    for number, recipient in enumerate(settings.vault.recipients if settings.vault else (), 1):
+        if not re.match(r"age1[0-9a-z]{20,}$", recipient) and _public_key_problem(recipient):
+            yield f"vault.recipients[{number}]: is neither an age1… nor an ssh-ed25519 public key"
+
+
+def _policy_problems(policy: Policy) -> Iterator[str]:
+    window = _WINDOW.fullmatch(policy.update_window)
+    if not window or window["from"] == window["to"]:
+        shown = visible(policy.update_window, 60)
+        yield f'policy.update_window: "{shown}" is not a window; one such as "Mon-Thu 10:00-16:00" is expected'
+    for number, freeze in enumerate(policy.freeze, 1):
+        at, shown = f"policy.freeze[{number}]", visible(freeze, 60)
+        days = _period(freeze)
+        if days is None:
+            yield f'{at}: "{shown}" is not a period; one such as "2026-12-28/2027-01-05" is expected'
+        elif days[0] > days[1]:
+            yield f'{at}: "{shown}" ends before it begins'
+
+
+def _period(text: str) -> tuple[dt.date, dt.date] | None:
+    found = _FREEZE.fullmatch(text)
+    try:
+        return (dt.date.fromisoformat(found[1]), dt.date.fromisoformat(found[2] or found[1])) if found else None
+    except ValueError:
+        return None
+
+
+def site_problems(site: Site, name: str) -> list[str]:
+    """What makes no sense in a site's own file, which messages call `name`."""
+    return [f"{name}: {problem}" for problem in (*_ssh_problems(site.ssh), *_server_problems(site))]
+
+
+def _ssh_problems(ssh: SshSettings) -> Iterator[str]:
+    for at, key in (("ssh.host_key", ssh.host_key), ("ssh.jump_host_key", ssh.jump_host_key)):
+        if key is not None and _public_key_problem(key):
+            yield f"{at}: is not a public key; one such as ssh-ed25519 AAAA… is expected"
+    if ssh.key is not None and ("PRIVATE KEY" in ssh.key or "\n" in ssh.key):
+        yield "ssh.key: holds a key; the name of a key file is expected"
+    if ssh.jump and not ssh.jump_host_key:
+        yield "ssh.jump_host_key: is missing; a jump host needs its pinned public key"
+    if ssh.jump_host_key and not ssh.jump:
+        yield "ssh.jump: is missing; jump_host_key is of no use without it"
+    port = ssh.jump.rpartition(":")[2] if ssh.jump and ":" in ssh.jump else "22"
+    if not 1 <= int(port) <= 65535:
+        yield f"ssh.jump: the port {port} is not between 1 and 65535"
+
+
+def _server_problems(site: Site) -> Iterator[str]:
+    root = site.server.root
+    if not root.startswith(("/", "~/")) or not root.strip("/~"):
+        yield f'server.root: "{visible(root, 80)}" is not a document root; /path or ~/path is expected'
+    if ".." in root.split("/"):
+        yield "server.root: must not contain .."
+    if ".." in site.server.state.split("/") or not site.server.state.strip("/~."):
+        yield "server.state: must name a folder without .."
+    if site.web.connect and not 1 <= int(site.web.connect.rpartition(":")[2]) <= 65535:
+        yield f"web.connect: the port {site.web.connect.rpartition(':')[2]} is not between 1 and 65535"
+    yield from _policy_problems(site.policy)
+
+
+def _public_key_problem(text: str) -> bool:
+    kind, _, rest = text.strip().partition(" ")
+    try:
+        blob = base64.b64decode(rest.split()[0], validate=True) if rest.strip() else b""
+    except (binascii.Error, ValueError):
+        return True
+    return not kind.startswith(_KEY_TYPES) or kind.encode() not in blob[:64]
+
+
+def collisions(sites: Sequence[tuple[str, Site]]) -> Iterator[str]:
+    """Sites that would stand in each other's way: one name, or one document root of one account, used twice."""
+    names: dict[str, str] = {}
+    roots: dict[tuple[tuple[str, int, str], str], str] = {}
+    for name, site in sites:
+        first = names.setdefault(site.name.casefold(), name)
+        if first != name:
+            yield f'{name}: name: "{site.name}" is also the name in {first}'
+        root = re.sub(r"/+", "/", site.server.root).rstrip("/")
+        first = roots.setdefault((site.account, root), name)
+        if first != name:
+            yield f'{name}: server.root: "{visible(root, 80)}" of this account is also the root in {first}'

@@ -5,7 +5,6 @@ Nothing heavy is imported here, so that `modoseru --version` and a shell's compl
 
 from __future__ import annotations
 
-import functools
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +66,7 @@ def main(context: click.Context, config: str | None, read_only: bool) -> None:
 async def _dashboard(options: Options) -> int:
     from app import opening
 
+    _needs_terminal("every other command works without one: modoseru --help")
     return await opening.dashboard(options.config, read_only=options.read_only)
 
 
@@ -76,10 +76,25 @@ async def _dashboard(options: Options) -> int:
 @click.option("--read-only", is_flag=True, help="Refuse everything that changes a site.")
 def demo(sites: int, language: str | None, read_only: bool) -> None:
     """The dashboard on an embedded fleet: real SSH, TLS and HTTP on loopback, nothing to install."""
+    options = Options(as_json=False, config=None, read_only=read_only, progress="text")
+    run(options, lambda: _demo(sites, language, read_only=read_only))
+
+
+async def _demo(sites: int, language: str | None, *, read_only: bool) -> int:
     from app import opening
 
-    options = Options(as_json=False, config=None, read_only=read_only, progress="text")
-    run(options, lambda: opening.demo(sites=sites, language=language, read_only=read_only))
+    _needs_terminal("open a terminal of at least 80 columns and start it there")
+    return await opening.demo(sites=sites, language=language, read_only=read_only)
+
+
+def _needs_terminal(hint: str) -> None:
+    """Without one the screen would be drawn into a file, and no key could end it."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        from backends.records import ModoseruError
+
+        error = ModoseruError("no_terminal", "the dashboard needs a terminal", hint)
+        error.exit_code = 2
+        raise error
 
 
 # ---------------------------------------------------------------- looking
@@ -101,7 +116,10 @@ async def status(options: Options, sites: tuple[str, ...]) -> int:
 @command(main)
 @click.argument("sites", nargs=-1, metavar="[SITE]...")
 async def check(options: Options, sites: tuple[str, ...]) -> int:
-    """Look at sites now. Exit status 0 ok, 1 warning, 2 critical, 3 unknown."""
+    """Look at sites now.
+
+    Exit status: 0 ok, 1 warning, 2 critical, 3 unknown; 2 too where the configuration cannot be read.
+    """
     from app import speaking
     from app.operations import check as checks
 
@@ -133,7 +151,10 @@ async def generations(options: Options, site: str) -> int:
 @click.argument("site")
 @click.argument("generation", required=False)
 async def verify(options: Options, site: str, generation: str | None) -> int:
-    """Read every byte of a generation back, on its server, against its seal. Exit status 1 where it is not whole."""
+    """Read every byte of a generation back, on its server, against its seal.
+
+    Exit status 1 where it is not whole, or where no seal of it is kept here.
+    """
     from app import speaking
     from app.operations import verify as verifies
 
@@ -146,15 +167,17 @@ async def verify(options: Options, site: str, generation: str | None) -> int:
 @command(main)
 @click.argument("sites", nargs=-1, metavar="[SITE]...")
 async def updates(options: Options, sites: tuple[str, ...]) -> int:
-    """Pending updates, asked of wordpress.org now by the sites' own update code."""
+    """Pending updates, asked of wordpress.org now by the sites' own update code.
+
+    Exit status 1 where a site could not ask.
+    """
     from app import speaking
-    from app.operations import check as checks
+    from app.operations import update as plans
 
     async with _session(options) as session:
-        chosen = _chosen(session, sites)
-        found = {one.name: one async for one in checks.check(session, chosen, refresh=True)}
-        speaking.updates([found[site.name] for site in chosen], as_json=options.as_json)
-    return 0
+        found = await plans.pending_of(session, _chosen(session, sites))
+        speaking.updates(found, as_json=options.as_json)
+    return 1 if any(one.problem for one in found) else 0
 
 
 @command(main)
@@ -189,7 +212,7 @@ async def backup(options: Options, sites: tuple[str, ...], tier: str, reason: st
     async with _session(options) as session:
         chosen = _chosen(session, sites)
         return await performing.perform(
-            session, [functools.partial(plans.plan, session, site, reason) for site in chosen], options, yes=True
+            session, chosen, lambda one: plans.plan(session, one, reason), options, yes=True
         )
 
 
@@ -206,18 +229,15 @@ async def restore(
     from app import performing, speaking
     from app.operations import restore as plans
 
-    part: str | list[str] = list(only) or "all"
-    if len(only) == 1 and only[0] in plans.PARTS:
-        part = only[0]
+    part = plans.part(only)
     async with _session(options) as session:
         target = session.fleet.site(site)
         if dry_run:
-            chosen = plans.choose(target, (await session.agent(target).generations()).generations, generation)
-            found = await plans.preview(session, target, chosen.id, part)
+            found = await plans.foreseen(session, target, generation, part)
             speaking.preview(site, found, as_json=options.as_json)
             return 1 if found.blockers else 0
         return await performing.perform(
-            session, [lambda: plans.plan(session, target, generation, part)], options, yes=yes
+            session, [target], lambda one: plans.plan(session, one, generation, part), options, yes=yes
         )
 
 
@@ -231,7 +251,7 @@ async def undo(options: Options, site: str, yes: bool) -> int:
 
     async with _session(options) as session:
         target = session.fleet.site(site)
-        return await performing.perform(session, [lambda: plans.plan(session, target)], options, yes=yes)
+        return await performing.perform(session, [target], lambda one: plans.plan(session, one), options, yes=yes)
 
 
 @command(main)
@@ -246,7 +266,7 @@ async def update(options: Options, sites: tuple[str, ...], only: tuple[str, ...]
     async with _session(options) as session:
         chosen = _chosen(session, sites)
         return await performing.perform(
-            session, [functools.partial(plans.plan, session, site, only or None) for site in chosen], options, yes=yes
+            session, chosen, lambda one: plans.plan(session, one, only or None), options, yes=yes
         )
 
 

@@ -101,7 +101,7 @@ async def key_show(options: Options, names: tuple[str, ...]) -> int:
 
     async with enrolment.opened(options.config, read_only=True) as held:
         rows = [await enrolment.host_key(held, one) for one in _sites(held.fleet.sites, held.fleet.site, names)]
-    speaking.table("keys", rows, ("site", "host", "shown", "pinned", "state"), as_json=options.as_json)
+    speaking.table("keys", rows, ("site", "host", "state", "shown"), as_json=options.as_json)
     return 0 if all(row["state"] == "pinned" for row in rows) else 1
 
 

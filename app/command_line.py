@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import io
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -54,9 +56,16 @@ def command(group: click.Group, name: str | None = None) -> Callable[[F], F]:
 
 
 def run(options: Options, work: Callable[[], Awaitable[int]]) -> None:
-    """Runs the command; every failure becomes one line, or one JSON object, and an exit code."""
+    """Runs the command; every failure becomes one line, or one JSON object, and an exit code.
+
+    A defect has exit code 3: what it left behind is not known.
+    """
     from app import speaking
-    from backends.records import ModoseruError
+    from backends.records import ModoseruError, visible
+
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that has no ✖ must not stop a restore
 
     try:
         code = asyncio.run(_coroutine(work))
@@ -64,9 +73,15 @@ def run(options: Options, work: Callable[[], Awaitable[int]]) -> None:
         speaking.error(error, as_json=options.as_json)
         code = error.exit_code
     except KeyboardInterrupt:
+        speaking.error(ModoseruError("interrupted", "interrupted; nothing was begun"), as_json=options.as_json)
         code = 130
-    except BrokenPipeError:
-        code = 0
+    except Exception as defect:
+        if os.environ.get("MODOSERU_DEBUG"):
+            raise
+        what = visible(f"{type(defect).__name__}: {defect}")
+        found = ModoseruError("internal", f"this is a defect of Modoseru: {what}", "MODOSERU_DEBUG=1 shows where")
+        speaking.error(found, as_json=options.as_json)
+        code = 3
     sys.exit(code)
 
 

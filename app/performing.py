@@ -27,45 +27,40 @@ AT_ONCE = 4
 
 
 async def perform(
-    session: Session, plans: Sequence[Callable[[], Awaitable[Intent]]], options: Options, *, yes: bool
+    session: Session, sites: Sequence[Site], plan: Callable[[Site], Awaitable[Intent]], options: Options, *, yes: bool
 ) -> int:
     """Plans all, asks once for each, begins those that were agreed to; returns the exit status of the worst.
 
-    A site that cannot be planned or begun does not keep the others from it.
+    A site that cannot be planned or begun does not keep the others from it. Read-only: not even planned.
     """
     turns = asyncio.Semaphore(AT_ONCE)
-    ended: list[Operation | ModoseruError] = []
-    intents: list[Intent] = []
-    for result in await asyncio.gather(*(_planned(plan, turns) for plan in plans)):
-        if isinstance(result, ModoseruError):
-            ended.append(result)
-        else:
-            guard.allowed(session, result, confirmed=True)
-            intents.append(result)
-    for intent in intents:
-        if intent.danger and not yes:
-            _ask(intent, options)
 
-    async def one(intent: Intent) -> Operation | ModoseruError:
+    async def planned(site: Site) -> Intent | ModoseruError:
+        async with turns:
+            try:
+                guard.writable(session, site, "nothing is begun")
+                return await plan(site)
+            except ModoseruError as error:
+                return error
+
+    async def ended(intent: Intent | ModoseruError) -> Operation | ModoseruError:
+        if isinstance(intent, ModoseruError):
+            return intent
         async with turns:
             watched = _Watched(session, intent.site, options)
             interrupts.watched.append(watched)
             return await watched.run(guard.start(session, intent, confirmed=True), intent.kind)
 
+    intents = await asyncio.gather(*(planned(site) for site in sites))
+    for intent in intents:
+        if isinstance(intent, Intent) and intent.danger and not yes:
+            _ask(intent, options)
     with _Interrupts() as interrupts:
-        ended += await asyncio.gather(*(one(intent) for intent in intents))
-    if len(ended) == 1 and isinstance(ended[0], ModoseruError):
-        raise ended[0]
-    speaking.results(ended, as_json=options.as_json)
-    return max((_code(one) for one in ended), key=_severity, default=0)
-
-
-async def _planned(plan: Callable[[], Awaitable[Intent]], turns: asyncio.Semaphore) -> Intent | ModoseruError:
-    async with turns:
-        try:
-            return await plan()
-        except ModoseruError as error:
-            return error
+        results = await asyncio.gather(*(ended(intent) for intent in intents))
+    if len(results) == 1 and isinstance(results[0], ModoseruError):
+        raise results[0]
+    speaking.results([site.name for site in sites], results, as_json=options.as_json)
+    return max((_code(one) for one in results), key=_severity, default=0)
 
 
 def _code(ended: Operation | ModoseruError) -> int:
@@ -84,12 +79,12 @@ async def follow(session: Session, site: Site, operation: str, options: Options)
         ended = await watched.run(guard.follow(session, site, operation), operation.split("-")[1])
     if isinstance(ended, ModoseruError):
         raise ended
-    speaking.results([ended], as_json=options.as_json)
+    speaking.results([site.name], [ended], as_json=options.as_json)
     return guard.exit_code(ended.outcome)
 
 
 async def cancel(session: Session, site: Site, operation: str, options: Options) -> int:
-    """0 where it was cancelled, or had ended before; otherwise as the operation ended."""
+    """0 where it was cancelled; otherwise as the operation ended. Raises ModoseruError (ended) where it had before."""
     asked = await guard.cancel(session, site, _checked(operation))
     if not asked:
         raise ModoseruError("ended", f"{operation} has ended already", f"see modoseru follow {site.name} {operation}")
@@ -155,39 +150,67 @@ class _Watched:
     def __init__(self, session: Session, site: Site, options: Options, operation: str = "") -> None:
         self._session, self._site, self._options = session, site, options
         self._operation = operation
-        self._interrupts = 0
+        self._asked = self._left = False
         self._task: asyncio.Task[object] | None = None
-        self._cancelling: asyncio.Task[bool] | None = None
+        self._cancelling: asyncio.Task[None] | None = None
 
     async def run(self, events: AsyncGenerator[AnyEvent], kind: str) -> Operation | ModoseruError:
         """The operation's record when it ended, or why it could not begin, or that it was left running."""
         seen: list[AnyEvent] = []
         self._task = asyncio.current_task()
         try:
+            if self._left:
+                raise asyncio.CancelledError
             async for event in events:
                 if isinstance(event, Started):
                     self._operation = event.operation
+                    self._cancel_if_asked()
                 seen.append(event)
                 speaking.event(self._site.name, event, self._options.progress)
         except ModoseruError as error:
             return error
         except asyncio.CancelledError:
-            if self._interrupts < 2:
+            if not self._left:
                 raise
-            return ModoseruError(
-                "left_running",
-                f"{kind} of {self._site.name} goes on there",
-                f"modoseru follow {self._site.name} {self._operation}",
-            )
+            return self._left_running(kind)
         finally:
             await events.aclose()
+            if self._cancelling is not None:
+                self._cancelling.cancel()
         return guard.summarise(self._operation, self._site.name, kind, seen)
 
+    def _left_running(self, kind: str) -> ModoseruError:
+        """Exit code 3: it may yet change the site, so nobody may take that for what it was before."""
+        name = self._site.name
+        if self._operation:
+            left = ModoseruError(
+                "left_running", f"{kind} of {name} goes on there", f"modoseru follow {name} {self._operation}"
+            )
+        else:
+            left = ModoseruError(
+                "left_running",
+                f"{kind} of {name} may have begun there; it was left before its server said so",
+                "begin it again: a server that is at it says so, and names the operation",
+            )
+        left.exit_code = 3
+        return left
+
     def interrupted(self) -> None:
-        self._interrupts += 1
-        if self._interrupts == 1 and self._operation:
-            click.echo(f"{self._site.name}: asked to cancel; Ctrl-C again leaves it running", err=True)
-            self._cancelling = asyncio.ensure_future(guard.cancel(self._session, self._site, self._operation))
+        if not self._asked and not self._session.read_only:
+            self._asked = True
+            speaking.aside(f"{self._site.name}: asked to cancel; Ctrl-C again leaves it running")
+            self._cancel_if_asked()
         elif self._task is not None:
-            self._interrupts = 2
+            self._left = True
             self._task.cancel()
+
+    def _cancel_if_asked(self) -> None:
+        """Before its server has named the operation there is nothing to cancel yet."""
+        if self._asked and self._operation and self._cancelling is None:
+            self._cancelling = asyncio.ensure_future(self._cancel())
+
+    async def _cancel(self) -> None:
+        try:
+            await guard.cancel(self._session, self._site, self._operation)
+        except ModoseruError as error:
+            speaking.aside(f"{self._site.name}: it could not be cancelled: {error.message}")

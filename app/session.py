@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import getpass
@@ -76,7 +77,8 @@ async def opened(
 
     Raises BadConfig with all that is wrong, and JournalBroken.
     """
-    fleet = fleet or fleets.load(folder)
+    if fleet is None:
+        fleet = await asyncio.to_thread(fleets.load, folder)
     book = await Journal.open(journal or journal_path(folder))
     session = Session(fleet, book, read_only=read_only)
     try:

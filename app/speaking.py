@@ -15,11 +15,13 @@ from rich.cells import cell_len, set_cell_size
 
 from backends.records import (
     AnyEvent,
+    Asked,
     Finished,
     Generation,
     ModoseruError,
     Note,
     Operation,
+    Outcome,
     Progress,
     SiteStatus,
     State,
@@ -27,12 +29,12 @@ from backends.records import (
     encode,
 )
 from widgets import language
-from widgets.cells import text_of
-from widgets.fleet_row import FleetRow, plain, titles, urgency
+from widgets.fleet_row import FleetRow, head, plain, urgency
 
 if TYPE_CHECKING:
     from app.enrolment import Tested
     from app.fleet import Fleet
+    from app.operations.update import Pending
     from app.operations.verify import Verified
     from backends.agent.client import Preview
 
@@ -44,30 +46,59 @@ _GENERATION_FIELDS = (
     *("verified_at", "drilled_at", "locked_until"),
 )
 _UPDATE_FIELDS = ("kind", "slug", "from_", "to", "security")
+_WORDS = {
+    None: "running",
+    Outcome.DONE: "done",
+    Outcome.ROLLED_BACK: "taken back",
+    Outcome.CANCELLED: "cancelled",
+    Outcome.NEEDS_HAND: "NEEDS A HAND",
+}
+_AS_BEFORE = (Outcome.ROLLED_BACK, Outcome.CANCELLED)
+_UNDOABLE = ("restore", "undo", "update")
 _OPERATION_FIELDS = ("operation", "site", "kind", "outcome", "generation", "seconds", "steps", "detail")
 
 
 def _line(text: str = "") -> None:
-    click.echo(text)
+    _out(text)
 
 
 def _json(value: Any) -> None:
-    click.echo(encode(value).decode())
+    _out(encode(value))  # bytes: JSON is UTF-8 whatever the terminal speaks
+
+
+def aside(text: str, *, end: str = "\n") -> None:
+    """A line for a person on stderr, beside the answer."""
+    _out(text + end, err=True, nl=False)
+
+
+def _out(text: str | bytes, *, err: bool = False, nl: bool = True) -> None:
+    """Prints; a reader that has gone away (`| head`) ends the printing, not the work."""
+    try:
+        click.echo(text, err=err, nl=nl)
+    except BrokenPipeError:
+        stream = sys.stderr if err else sys.stdout
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def _only(record: Any, fields: Sequence[str]) -> dict[str, Any]:
     return {name.rstrip("_"): getattr(record, name) for name in fields}
 
 
-def error(problem: ModoseruError, *, as_json: bool) -> None:
-    """One line on stderr, or the error object on stdout; what was wrong in several places, one line each."""
+def error(problem: ModoseruError, *, as_json: bool, site: str = "modoseru") -> None:
+    """One line on stderr and what to do about it, or the error object on stdout; several problems, one line each."""
     if as_json:
-        _json({"error": {"code": problem.code, "message": problem.message, "hint": problem.hint}})
+        _json({"error": _error(problem)})
         return
     for one in getattr(problem, "problems", None) or (problem.message,):
-        click.echo(f"modoseru: {one}", err=True)
+        aside(f"{site}: {one}")
     if problem.hint:
-        click.echo(f"  → {problem.hint}", err=True)
+        aside(f"  → {problem.hint}")
+
+
+def _error(problem: ModoseruError) -> dict[str, str]:
+    return {"code": problem.code, "message": problem.message, "hint": problem.hint}
 
 
 def speak(setting: str | None) -> None:
@@ -93,7 +124,7 @@ def statuses(fleet: Fleet, known: Sequence[SiteStatus], *, as_json: bool) -> Non
     speak(fleet.settings.fleet.language)
     now, width = dt.datetime.now(dt.UTC), max(80, shutil.get_terminal_size((120, 24)).columns)
     tags = {site.name: site.tags for site in fleet.sites}
-    _line(text_of(titles(width)))
+    _line(head(width))
     for one in known:
         _line(plain(FleetRow(status=one, tags=tags.get(one.name, ())), width, now))
 
@@ -101,10 +132,10 @@ def statuses(fleet: Fleet, known: Sequence[SiteStatus], *, as_json: bool) -> Non
 def _status(one: SiteStatus) -> dict[str, Any]:
     return {
         **_only(one, ("name", "url", "verdict", "reasons", "rpo_s", "rto_s", "owner")),
-        "health": _only(one.health, _STATUS_FIELDS) | {"problem": one.health.problem},
+        "health": _only(one.health, _STATUS_FIELDS),
         "generations": [_only(generation, _GENERATION_FIELDS) for generation in one.generations],
-        "certificate": _only(one.certificate, _CERTIFICATE_FIELDS) | {"problem": one.certificate.problem},
-        "domain": _only(one.domain, _DOMAIN_FIELDS) | {"problem": one.domain.problem},
+        "certificate": _only(one.certificate, _CERTIFICATE_FIELDS),
+        "domain": _only(one.domain, _DOMAIN_FIELDS),
         "versions": one.versions,
         "updates": [_only(update, _UPDATE_FIELDS) for update in one.updates],
     }
@@ -120,7 +151,10 @@ def generations(site: str, found: Sequence[Generation], *, as_json: bool) -> Non
         seal = {True: "sealed", False: "SEAL BROKEN", None: "unsealed"}[one.sealed]
         read = f"read back {one.verified_at:%Y-%m-%d}" if one.verified_at else "never read back"
         size = f"{one.bytes / 1e6:,.1f} MB" if one.bytes is not None else "? MB"
-        _line(f"{one.id}  {one.tier}  {one.state.value:<9} {size:>12}  {one.files or '?'} files  {seal}, {read}")
+        files = f"{one.files:,}" if one.files is not None else "?"
+        _line(f"{one.id}  {one.tier}  {one.state.value:<9} {size:>12}  {files:>9} files  {seal}, {read}")
+    if any(one.sealed is False for one in found):
+        aside("  → SEAL BROKEN: somebody changed it after it was made; restore takes another one")
 
 
 def verification(found: Verified, *, as_json: bool) -> None:
@@ -132,19 +166,28 @@ def verification(found: Verified, *, as_json: bool) -> None:
         _line(f"  {problem.path}: {problem.what}")
     if found.outcome == "unknown":
         _line("  whole by the server's own word; no seal of it is kept here")
+    elif found.outcome != "ok":
+        aside(f"  → do not restore it; take another one: modoseru generations {found.site}")
 
 
-def updates(known: Sequence[SiteStatus], *, as_json: bool) -> None:
+def updates(known: Sequence[Pending], *, as_json: bool) -> None:
+    """`updates` is null, and `error` there, where a site could not ask: that is not the same as none."""
     if as_json:
-        sites = [
-            {"name": one.name, "updates": [_only(update, _UPDATE_FIELDS) for update in one.updates]} for one in known
-        ]
-        _json({"sites": sites})
+        _json({"sites": [_pending(one) for one in known]})
         return
     for one in known:
-        _line(f"{one.name}: {len(one.updates)} pending")
-        for update in one.updates:
-            _line(f"  {update.kind:<11} {update.slug}  {update.from_} → {update.to}")
+        if one.problem is not None:
+            error(one.problem, as_json=False, site=one.name)
+            continue
+        _line(f"{one.name}: {f'{len(one.updates)} pending' if one.updates else 'up to date'}")
+        for update in one.updates or ():
+            _line(f"  {update.kind:<11} {update.slug}  {update.from_ or '?'} → {update.to or '?'}")
+
+
+def _pending(one: Pending) -> dict[str, Any]:
+    if one.problem is not None:
+        return {"name": one.name, "updates": None, "error": _error(one.problem)}
+    return {"name": one.name, "updates": [_only(update, _UPDATE_FIELDS) for update in one.updates or ()]}
 
 
 def preview(site: str, found: Preview, *, as_json: bool) -> None:
@@ -166,7 +209,11 @@ def preview(site: str, found: Preview, *, as_json: bool) -> None:
         _line(f"  {sentence}")
     for kind, blockers in (("blocked", found.blockers), ("warning", found.warnings)):
         for one in blockers:
-            _line(f"  {kind}: {one.message} → {one.hint}")
+            _line(f"  {kind}: {one.message}{f' → {one.hint}' if one.hint else ''}")
+    if found.blockers:
+        aside("  → nothing was changed; it cannot be restored before that is put right")
+    else:
+        aside(f"  → nothing was changed; to do it: modoseru restore {site} {found.generation}")
 
 
 def operations(known: Sequence[Operation], *, as_json: bool) -> None:
@@ -175,28 +222,31 @@ def operations(known: Sequence[Operation], *, as_json: bool) -> None:
         return
     if not known:
         _line("Nothing is running.")
+    _columns([(one.operation, one.site, _WORDS[one.outcome], one.detail) for one in known])
     for one in known:
-        state = one.outcome.value if one.outcome else "running"
-        _line(f"{one.operation}  {one.site}  {one.kind}  {state}  {one.detail}")
+        if one.outcome is None:
+            aside(f"  → modoseru follow {one.site} {one.operation}")
 
 
-def results(ended: Sequence[Operation | ModoseruError], *, as_json: bool) -> None:
-    """One operation as its object, several as `operations`; a failure to begin as an error object among them."""
+def results(sites: Sequence[str], ended: Sequence[Operation | ModoseruError], *, as_json: bool) -> None:
+    """One operation as its object, several as `operations`; what failed to begin as its site and the error."""
     if as_json:
         objects = [
-            _operation(one)
-            if isinstance(one, Operation)
-            else {"error": {"code": one.code, "message": one.message, "hint": one.hint}}
-            for one in ended
+            _operation(one) if isinstance(one, Operation) else {"site": site, "error": _error(one)}
+            for site, one in zip(sites, ended, strict=True)
         ]
         _json(objects[0] if len(objects) == 1 else {"operations": objects})
         return
-    for one in ended:
+    for site, one in zip(sites, ended, strict=True):
         if isinstance(one, ModoseruError):
-            error(one, as_json=False)
+            error(one, as_json=False, site=site)
             continue
         took = f" in {one.seconds:.1f} s" if one.seconds is not None else ""
-        _line(f"{one.site}: {one.kind} {one.outcome.value if one.outcome else 'running'}{took}. {one.detail}")
+        _line(f"{site}: {one.kind} {_WORDS[one.outcome]}{took}. {one.detail}")
+        if one.outcome in _AS_BEFORE:
+            _line("  the site is as before")
+        elif one.outcome is Outcome.DONE and one.kind in _UNDOABLE:
+            aside(f"  → to take it back: modoseru undo {site}")
 
 
 def _operation(one: Operation) -> dict[str, Any]:
@@ -208,39 +258,41 @@ def event(site: str, one: AnyEvent, how: str) -> None:
     if how == "none":
         return
     if how == "json":
-        click.echo(encode(one).decode(), err=True)
+        aside(encode(one).decode())
         return
     text = ""
     if isinstance(one, Step):
         text = one.name
     elif isinstance(one, Note):
         text = f"{one.level}: {one.text}" if one.level != "info" else one.text
+    elif isinstance(one, Asked) and one.subject == "look":
+        text = f"looking at {one.item} from outside" if one.item else "looking from outside"
     elif isinstance(one, Finished):
-        text = one.outcome.value
+        text = f"→ {one.hint}" if one.hint else ""
     elif isinstance(one, Progress) and sys.stderr.isatty() and one.total:
-        click.echo(
-            f"\r{site}: {100 * one.done // one.total:3d} % of {one.total:,} {one.unit}\x1b[K\r", err=True, nl=False
-        )
+        aside(f"\r{site}: {100 * one.done // one.total:3d} % of {one.total:,} {one.unit}\x1b[K", end="\r")
     if text:
-        click.echo(f"{site}: {text}", err=True)
+        aside(f"{site}: {text}")
 
 
 def counted(done: int, total: int, name: str, how: str) -> None:
     if how == "json":
-        click.echo(encode({"type": "progress", "done": done, "total": total, "unit": "sites"}).decode(), err=True)
+        aside(encode({"type": "progress", "done": done, "total": total, "unit": "sites"}).decode())
     elif how == "text" and sys.stderr.isatty():
-        end = "\r" if done < total else "\r\x1b[K"
-        click.echo(f"\r{done}/{total} {name}\x1b[K{end}", err=True, nl=False)
+        aside(f"\r{done}/{total} {name}\x1b[K", end="\r" if done < total else "\r\x1b[K")
 
 
 def table(name: str, rows: Sequence[Mapping[str, str | None]], columns: Sequence[str], *, as_json: bool) -> None:
     if as_json:
         _json({name: rows})
         return
-    widths = [max([cell_len(row.get(column) or "–") for row in rows], default=0) for column in columns]
+    _columns([[row.get(column) or "–" for column in columns] for row in rows])
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(cell_len(text) for text in column) for column in zip(*rows, strict=True)]
     for row in rows:
-        shown = [(row.get(column) or "–") for column in columns]
-        _line("  ".join(set_cell_size(text, width) for text, width in zip(shown, widths, strict=True)).rstrip())
+        _line("  ".join(set_cell_size(text, width) for text, width in zip(row, widths, strict=True)).rstrip())
 
 
 def said(facts: Mapping[str, object], *, as_json: bool) -> None:

@@ -19,12 +19,14 @@ from app.operations import look
 from app.operations.intent import Intent
 from backends import ssh
 from backends.agent.client import Agent, AgentError, Ended, Launched
+from backends.journal import JournalBroken, SealConflict
 from backends.records import (
     Answered,
     AnyEvent,
     Asked,
     Finished,
     ModoseruError,
+    Note,
     Operation,
     Outcome,
     Progress,
@@ -45,7 +47,7 @@ PATIENCE = 600.0
 """Seconds for which a lost connection is tried again; the operation goes on without us."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 RECOVERIES = 3
-PASSING = {"cut", "ssh_lost", "ssh_timeout", "ssh_unreachable", "ssh_channel", "jump_failed"}
+PASSING = {"cut", "ssh_lost", "ssh_timeout", "ssh_unreachable", "ssh_channel", "ssh_busy"}
 """A cut connection and a host that does not answer pass; a refusal of the account or of the agent does not."""
 
 
@@ -56,18 +58,34 @@ class Refused(ModoseruError):  # noqa: N818 - says what happened
 
 
 class LostSight(ModoseruError):  # noqa: N818 - says what happened
-    """The operation goes on, or waits, on the server; this process no longer sees it. `follow` does later."""
+    """The operation goes on, or waits, on the server; this process no longer sees it. `follow` does later.
+
+    Exit code 3: nobody may take the site for what it was before.
+    """
+
+    exit_code = 3
 
 
 def allowed(session: Session, intent: Intent, *, confirmed: bool) -> None:
     """Raises Refused unless the operation may start now."""
-    if session.read_only or intent.site.read_only:
-        whose = "this program" if session.read_only else intent.site.name
-        raise Refused("read_only", f"{whose} is read-only: no {intent.kind}", "start without --read-only")
+    writable(session, intent.site, f"no {intent.kind}")
     if intent.danger and not confirmed:
         raise Refused(
             "not_confirmed", f"{intent.kind} of {intent.site.name} was not confirmed", "confirm it with --yes"
         )
+
+
+def writable(session: Session, site: Site, what: str) -> None:
+    """Raises Refused in read-only mode, naming which of its three switches is on: each is turned off elsewhere."""
+    if site.read_only:
+        where, hint = f"{site.name} is read-only", f"read_only = true stands in sites.d/{site.name}.toml"
+    elif session.fleet.settings.fleet.read_only:
+        where, hint = "the fleet is read-only", "read_only = true stands in fleet.toml"
+    elif session.read_only:
+        where, hint = "this program is read-only", "start it without --read-only"
+    else:
+        return
+    raise Refused("read_only", f"{where}: {what}", hint)
 
 
 def same_word(wanted: str, typed: str) -> bool:
@@ -77,6 +95,8 @@ def same_word(wanted: str, typed: str) -> bool:
 
 async def start(session: Session, intent: Intent, *, confirmed: bool) -> AsyncGenerator[AnyEvent]:
     """Begins the operation and yields its events up to Finished. Closing the generator detaches.
+
+    A Note without a line is this process's own: it is in no journal.
 
     Raises Refused, AgentError or backends.ssh.Refused: nothing began. Raises LostSight: it began, and goes on.
     """
@@ -88,7 +108,8 @@ async def start(session: Session, intent: Intent, *, confirmed: bool) -> AsyncGe
             async for event in events:
                 yield event
     except ModoseruError as error:
-        await session.journal.audit(session.who, "guard", intent.kind, intent.site.name, error.code, error.message)
+        with contextlib.suppress(JournalBroken):  # it may be what went wrong
+            await session.journal.audit(session.who, "guard", intent.kind, intent.site.name, error.code, error.message)
         raise
 
 
@@ -105,8 +126,7 @@ async def follow(session: Session, site: Site, operation: str) -> AsyncGenerator
 
 async def cancel(session: Session, site: Site, operation: str) -> bool:
     """Asks the operation to stop; True where it was still running. Its own Finished says whether it was cancelled."""
-    if session.read_only or site.read_only:
-        raise Refused("read_only", "read-only: nothing is cancelled", "start without --read-only")
+    writable(session, site, "nothing is cancelled")
     await session.journal.audit(session.who, "guard", "cancel", site.name, "asked", operation)
     return await session.agent(site).cancel(operation)
 
@@ -134,6 +154,12 @@ def summarise(operation: str, site: str, kind: str, events: list[AnyEvent]) -> O
     )
 
 
+def passes(error: ModoseruError) -> bool:
+    """Whether a failure to reach the server may be gone at the next try. A jump host fails for its own reason."""
+    cause = error.cause if isinstance(error, ssh.Refused) else None
+    return (cause or error.code) in PASSING
+
+
 class _Attended:
     """One operation as this process sees it: its events, its questions, its place in the journal."""
 
@@ -142,6 +168,7 @@ class _Attended:
         self._operation = ""
         self._kind = ""
         self._next = 0
+        self._launched = False
         self._events: list[AnyEvent] = []
         self._question: asyncio.Task[None] | None = None
         self._state = ""
@@ -162,7 +189,14 @@ class _Attended:
                                 return
                     await self._resolve()
                 except (AgentError, ssh.Refused) as error:
-                    await self._wait_out(error)
+                    for note in self._bear(error):
+                        yield note
+                    await asyncio.sleep(_jittered(self._pause))
+                    self._pause = min(LONGEST_PAUSE, self._pause * 2)
+                except JournalBroken as error:
+                    if not self._begun:
+                        raise
+                    raise self._lost(error.message) from error
         finally:
             self._forget_question()
 
@@ -178,34 +212,41 @@ class _Attended:
             async for line in lines:
                 self._until, self._pause = self._clock() + PATIENCE, FIRST_PAUSE
                 if isinstance(line, Launched):
-                    self._operation = line.operation
+                    self._operation, self._launched = line.operation, True
                     await self._began()
                 elif isinstance(line, Ended):
                     self._state = line.state
                 else:
-                    await self._keep(line)
+                    for problem in await self._keep(line):
+                        yield problem
                     yield line
 
     async def _resolve(self) -> None:
         """The journal ended without Finished: somebody has to look, or to recover."""
-        if self._state == "waiting":
-            if self._question is None:
-                raise self._lost("it waits for somebody to look at the site from outside")
+        if self._state == "waiting" and self._question is None:
+            raise self._lost("it waits for somebody to look at the site from outside")
+        if self._state == "waiting" and self._question is not None and not self._question.done():
             await self._question
-        elif self._state == "orphaned":
+        elif self._state in {"waiting", "orphaned"}:
+            # Orphaned, or answered and not heard: its process is gone.
             self._orphaned += 1
             if self._orphaned > RECOVERIES or self._read_only:
                 raise self._lost("its process on the server is gone, and it was not recovered")
             await self._agent.recover()
 
-    async def _wait_out(self, error: ModoseruError) -> None:
-        """A connection that was lost is made again; the operation does not notice. Anything else is raised."""
-        if not self._operation or error.code not in PASSING:
+    def _bear(self, error: ModoseruError) -> list[Note]:
+        """A connection that was lost is made again, and that is said once; the operation does not notice.
+
+        Raises `error` where nothing began, LostSight where it began and trying again is of no use.
+        """
+        if not self._begun:
             raise error
-        if self._clock() > self._until:
+        if not passes(error) or self._clock() > self._until:
             raise self._lost(error.message) from error
-        await asyncio.sleep(self._pause * random.uniform(0.7, 1.3))  # noqa: S311 - jitter, not a secret
-        self._pause = min(LONGEST_PAUSE, self._pause * 2)
+        if self._pause > FIRST_PAUSE:
+            return []
+        text = f"{error.message}; it goes on there, and is followed again"
+        return [Note(at=dt.datetime.now(dt.UTC), code="reconnecting", text=text, level="warning")]
 
     @property
     def _read_only(self) -> bool:
@@ -213,6 +254,11 @@ class _Attended:
 
     def _lost(self, why: str) -> LostSight:
         return LostSight("lost_sight", why, f"it goes on there: modoseru follow {self._site.name} {self._operation}")
+
+    @property
+    def _begun(self) -> bool:
+        """Whether the server has shown this process that the operation exists."""
+        return self._next > 0 or self._launched
 
     async def _began(self) -> None:
         begun = Operation(
@@ -224,7 +270,8 @@ class _Attended:
         )
         await self._session.journal.operation_began(begun)
 
-    async def _keep(self, event: AnyEvent) -> None:
+    async def _keep(self, event: AnyEvent) -> list[Note]:
+        """Writes the event into the journal and acts on it; returns what went wrong with that, to be told before it."""
         self._next = event.line + 1
         if isinstance(event, Started) and not self._events:
             await self._began()
@@ -234,10 +281,12 @@ class _Attended:
         if isinstance(event, Asked) and not self._read_only:
             self._forget_question()
             self._question = asyncio.create_task(self._answer(event))
+            self._question.add_done_callback(lambda task: task.cancelled() or task.exception())
         elif isinstance(event, Answered):
             self._forget_question()
         elif isinstance(event, Finished):
-            await self._end(event)
+            return await self._end(event)
+        return []
 
     def _forget_question(self) -> None:
         if self._question is not None:
@@ -247,15 +296,33 @@ class _Attended:
     async def _answer(self, asked: Asked) -> None:
         await asyncio.sleep(ALREADY_ANSWERED)
         judged = await look.judge(self._session, self._site, asked)
-        await self._agent.answer(self._operation, asked.number, keep=judged.keep, detail=judged.detail)
+        until, pause = self._clock() + PATIENCE, FIRST_PAUSE
+        while True:
+            try:
+                return await self._agent.answer(self._operation, asked.number, keep=judged.keep, detail=judged.detail)
+            except (AgentError, ssh.Refused):
+                # The operation waits for this answer; nobody else may be there to give it.
+                if self._clock() > until:
+                    raise
+            await asyncio.sleep(_jittered(pause))
+            pause = min(LONGEST_PAUSE, pause * 2)
 
-    async def _end(self, finished: Finished) -> None:
+    async def _end(self, finished: Finished) -> list[Note]:
         journal, site = self._session.journal, self._site.name
-        if finished.summary and finished.generation:
-            await journal.seal(site, finished.generation, finished.summary, finished.at)
-        done = summarise(self._operation, site, self._kind, self._events)
-        await journal.operation_ended(done)
+        await journal.operation_ended(summarise(self._operation, site, self._kind, self._events))
         await journal.audit(self._session.who, "guard", self._kind, site, finished.outcome.value, finished.detail)
+        if not (finished.summary and finished.generation):
+            return []
+        try:
+            await journal.seal(site, finished.generation, finished.summary, finished.at)
+        except SealConflict as error:
+            await journal.audit(self._session.who, "guard", "seal", site, error.code, error.message)
+            return [Note(at=finished.at, code=error.code, text=f"{error.message}; {error.hint}", level="error")]
+        return []
+
+
+def _jittered(pause: float) -> float:
+    return pause * random.uniform(0.7, 1.3)  # noqa: S311 - jitter, not a secret
 
 
 def exit_code(outcome: Outcome | None) -> int:

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from app.operations import look
+from app.operations import check, look
 from app.operations.intent import Intent
 from backends.records import GENERATION_ID, Generation, GenerationState, ModoseruError, Site
 
@@ -18,7 +18,23 @@ PARTS = ("all", "files", "database")
 
 
 class NoGeneration(ModoseruError):  # noqa: N818 - says what happened
-    """There is nothing that could be restored, or not what was named. Codes: no_generation, bad_generation."""
+    """There is nothing that could be restored, or not what was named. Code: no_generation."""
+
+
+class BadRequest(ModoseruError):  # noqa: N818 - says what happened
+    """What was asked for cannot be meant. Codes: bad_generation, bad_only. Exit code 2."""
+
+    exit_code = 2
+
+
+def part(only: Sequence[str]) -> str | list[str]:
+    """What `--only` names: one of PARTS, or paths below the document root; nothing means all. Raises BadRequest."""
+    named = [one for one in only if one in PARTS]
+    if not named:
+        return list(only) or "all"
+    if len(named) < len(only):
+        raise BadRequest("bad_only", f"{named[0]} and a path cannot be restored in one go", "run restore once for each")
+    return named[0] if len(set(named)) == 1 else "all"
 
 
 async def plan(
@@ -29,7 +45,7 @@ async def plan(
     Asks the server for its generations and for what would be lost. Raises NoGeneration, and whatever the server raises;
     a blocker that the preview finds is raised as ModoseruError with its hint.
     """
-    chosen = choose(site, (await session.agent(site).generations()).generations, generation)
+    chosen = choose(site, await check.generations(session, site), generation)
     found = await preview(session, site, chosen.id, only)
     if found.blockers:
         first = found.blockers[0]
@@ -46,7 +62,7 @@ async def plan(
             "expect": look.travelling(expected, title=False),
         },
         question=f"Restore {site.name} to {when(chosen)}?",
-        goes=tuple(goes(found.loss, only)) + tuple(warning.message for warning in found.warnings),
+        goes=(*goes(found.loss, only), *(warning.message for warning in found.warnings), *doubts(chosen)),
         stays=(
             "What is overwritten is kept on the server: undo brings it back.",
             "Until the new state is whole and verified the site goes on serving.",
@@ -57,33 +73,50 @@ async def plan(
     )
 
 
+async def foreseen(session: Session, site: Site, generation: str | None, only: str | Sequence[str]) -> Preview:
+    """What `plan` would meet and lose, without planning it. Raises as `plan` does, but for blockers."""
+    chosen = choose(site, await check.generations(session, site), generation)
+    return await preview(session, site, chosen.id, only)
+
+
 async def preview(session: Session, site: Site, generation: str, only: str | Sequence[str]) -> Preview:
     return await session.agent(site).preview(generation, only if isinstance(only, str) else list(only))
 
 
 def choose(site: Site, generations: Sequence[Generation], wanted: str | None) -> Generation:
-    """The named one, or the newest complete one. Raises NoGeneration. Pure."""
+    """The named one, or the newest complete one that is not known to be changed since it was made. Pure.
+
+    Raises NoGeneration and BadRequest.
+    """
     if wanted is not None:
         if not GENERATION_ID.match(wanted):
-            raise NoGeneration("bad_generation", f"{wanted!r} is no generation id", "ids look like 20261123T021500Z")
+            raise BadRequest("bad_generation", f"{wanted!r} is no generation id", "ids look like 20261123T021500Z")
         for one in generations:
             if one.id == wanted:
                 return one
         raise NoGeneration(
             "no_generation", f"{site.name} has no generation {wanted}", f"see modoseru generations {site.name}"
         )
-    complete = [one for one in generations if one.state is GenerationState.COMPLETE]
+    complete = [one for one in generations if one.state is GenerationState.COMPLETE and one.sealed is not False]
     if not complete:
-        why = "every generation is damaged" if generations else "it was never backed up"
+        why = "every generation is damaged or was changed" if generations else "it was never backed up"
         raise NoGeneration(
             "no_generation", f"{site.name} cannot be restored: {why}", "ask the host for its own backups (hosts.d)"
         )
     return max(complete, key=lambda one: one.id)
 
 
+def doubts(generation: Generation) -> list[str]:
+    """Why a generation that was named may not be what its name says."""
+    if generation.sealed is False:
+        return ["This generation is NOT the one that was sealed: somebody changed it after it was made."]
+    return []
+
+
 def when(generation: Generation) -> str:
     age = dt.datetime.now(dt.UTC) - generation.created
-    ago = f"{age.days} days" if age.days else f"{int(age.total_seconds() // 3600)} h"
+    minutes = max(0, int(age.total_seconds() // 60))
+    ago = f"{age.days} days" if age.days > 1 else f"{minutes // 60} h" if minutes >= 60 else f"{minutes} min"
     return f"{generation.id} ({ago} ago)"
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import datetime as dt
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from app.operations import look
 from app.operations.backup import retention
@@ -17,9 +21,36 @@ ORDER = {"plugin": 0, "theme": 1, "core": 2, "translation": 3}
 """Plugins before core: a plugin that supports the new core has usually said so in an update of its own."""
 
 
+AT_ONCE = 10
+"""Sites asked together: each asks wordpress.org, which limits who asks too often."""
+
+
+class Pending(Struct, frozen=True, kw_only=True):
+    """What is offered to one site. `updates` is None where that could not be asked, and `problem` says why."""
+
+    name: str
+    updates: tuple[Update, ...] | None = None
+    problem: ModoseruError | None = None
+
+
+async def pending_of(session: Session, sites: Sequence[Site]) -> list[Pending]:
+    """Of each site in its order; a site that cannot be asked raises nothing."""
+    turns = asyncio.Semaphore(AT_ONCE)
+
+    async def one(site: Site) -> Pending:
+        async with turns:
+            try:
+                return Pending(name=site.name, updates=await pending(session, site))
+            except ModoseruError as error:
+                return Pending(name=site.name, problem=error)
+
+    return await asyncio.gather(*(one(site) for site in sites))
+
+
 async def pending(session: Session, site: Site) -> tuple[Update, ...]:
     """Asks wordpress.org through the site's own update code. Raises ModoseruError where that could not be asked."""
     inspection, _ = await session.agent(site).inspect(refresh=True)
+    await session.journal.remember(site.name, "inspection", inspection, dt.datetime.now(dt.UTC))
     if not inspection.booted:
         why = inspection.boot_error.message if inspection.boot_error else inspection.database_error
         raise ModoseruError("not_booted", f"WordPress of {site.name} does not start: {why}", "restore it first")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from app.operations import restore
+from app.operations import check, restore
 from backends.agent.client import Problem
 from backends.records import Site
 
@@ -27,11 +27,13 @@ class Verified(Struct, frozen=True, kw_only=True):
 
 
 async def verify(session: Session, site: Site, generation: str | None = None) -> Verified:
-    """The newest complete generation unless one is named. Raises NoGeneration, and what the connection raises."""
+    """The newest complete generation unless one is named. Raises as `restore.choose` and as the connection do."""
+    # Before the generations are asked for: a seal taken at this very contact would prove nothing.
+    seals = await session.journal.seals(site.name)
     agent = session.agent(site)
-    chosen = restore.choose(site, (await agent.generations()).generations, generation)
+    chosen = restore.choose(site, await check.generations(session, site), generation)
     found = await agent.verify(chosen.id)
-    seal = (await session.journal.seals(site.name)).get(chosen.id)
+    seal = seals.get(chosen.id)
     outcome, problems = found.outcome, found.problems
     if seal is not None and found.summary != seal:
         outcome = "damaged"

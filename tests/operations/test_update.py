@@ -1,0 +1,134 @@
+"""Updates on real servers: good ones stay, each that breaks the site is put back alone, visitors hardly notice."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.lab import Lab, LabSite
+from tests.lab.plugins import FAULTS, GOOD
+from tests.operations.program import Program, Visitor
+
+pytestmark = pytest.mark.lab
+Fresh = Callable[[str], LabSite]
+
+
+def marks(body: str) -> set[str]:
+    """Which of the lab's plugins write into the page, and in which version."""
+    return {f"{slug} {version}" for slug in (GOOD, *FAULTS) for version in ("1.0", "1.1")
+            if f"<meta name='{slug}' content='{version}'>" in body}  # fmt: skip
+
+
+def at(event: dict[str, Any]) -> dt.datetime:
+    return dt.datetime.fromisoformat(event["at"])
+
+
+def spans_of_bad_items(events: list[dict[str, Any]]) -> list[tuple[dt.datetime, dt.datetime]]:
+    """From the moment at which each breaking plugin was taken up until opcache was reset after it was put back."""
+    turns = [event for event in events if event.get("code") == "updating"]
+    ends = [at(event) for event in (*turns[1:], events[-1])]
+    return [(at(turn), end) for turn, end in zip(turns, ends, strict=True) if turn["item"] in FAULTS]
+
+
+def test_every_breaking_plugin_is_put_back_alone_and_visitors_see_the_page_but_for_those_checks(
+    lab: Lab, fresh_site: Fresh, program: Program
+) -> None:
+    site = fresh_site("kogyo.example")
+    slugs = (GOOD, *FAULTS)
+    for slug in slugs:
+        lab.put_plugin(site, slug)
+    assert marks(lab.fetch(site)[1]) == {f"{slug} 1.0" for slug in slugs}
+    lab.wporg.offer(dict.fromkeys(slugs, "1.1"))
+    offered = program("updates", site.name, "--json").json["sites"][0]["updates"]
+    assert {one["slug"]: (one["from"], one["to"]) for one in offered} == dict.fromkeys(slugs, ("1.0", "1.1"))
+
+    with Visitor(lab, site).visiting() as visitor:
+        answer = program("update", site.name, "--yes", "--json", "--progress", "json")
+    done = answer.json
+    assert done["outcome"] == "done"
+    assert done["detail"].startswith(f"updated: plugin {GOOD}; put back: ")
+    put_back = {one["item"]: one["text"] for one in answer.events if one.get("code") == "put_back"}
+    assert set(put_back) == set(FAULTS)
+    assert "empty" in put_back["broken-white"]
+    assert "500" in put_back["broken-web"]
+    assert "503" in put_back["broken-maintenance"]
+
+    status, body = lab.fetch(site)
+    assert status == 200
+    assert marks(body) == {f"{GOOD} 1.1", *(f"{slug} 1.0" for slug in FAULTS)}
+    assert not (site.root / ".maintenance").exists()
+    spans = spans_of_bad_items(answer.events)
+    assert len(spans) == len(FAULTS)
+    outside = [one for one in visitor.bad() if not any(begin <= one.at <= end for begin, end in spans)]
+    assert outside == []
+    assert visitor.bad()  # the visitor was there while the bad ones were looked at
+
+    generations = program("generations", site.name, "--json").json["generations"]
+    assert [one["id"] for one in generations] == [done["generation"]]
+    left = program("updates", site.name, "--json").json["sites"][0]["updates"]
+    assert {one["slug"] for one in left} == set(FAULTS)
+    program("undo", site.name, "--yes")
+    assert marks(lab.fetch(site)[1]) == {f"{slug} 1.0" for slug in slugs}
+
+
+def test_core_and_theme_are_updated_after_the_plugins_and_undo_brings_all_back(
+    lab: Lab, fresh_site: Fresh, program: Program
+) -> None:
+    site = fresh_site("momiji.example")
+    lab.put_plugin(site, GOOD)
+    lab.wporg.offer({GOOD: "1.1", "akismet": "5.7.2"}, themes={"twentytwentythree": "1.7"}, core="7.1.1")
+    answer = program("update", site.name, "--yes", "--json", "--progress", "json")
+    assert answer.json["outcome"] == "done"
+    order = [one["item"] for one in answer.events if one.get("code") == "updating"]
+    assert order == ["akismet", GOOD, "twentytwentythree", "wordpress"]
+    found = program("check", site.name, "--json", code=None).json["sites"][0]
+    assert found["versions"]["wordpress"] == "7.1.1"
+    assert found["updates"] == []
+    assert found["health"]["state"] == "ok"
+    assert marks(lab.fetch(site)[1]) == {f"{GOOD} 1.1"}
+    assert lab.fetch(lab.site("sakura.example"))[0] == 200  # of the same account
+
+
+def test_only_what_is_named_is_updated(lab: Lab, fresh_site: Fresh, program: Program) -> None:
+    site = fresh_site("minato.example")
+    for slug in (GOOD, "broken-init"):
+        lab.put_plugin(site, slug)
+    lab.wporg.offer({GOOD: "1.1", "broken-init": "1.1"})
+    done = program("update", site.name, "--only", GOOD, "--yes", "--json").json
+    assert done["detail"] == f"updated: plugin {GOOD}"
+    only_bad = program("update", site.name, "--only", "broken-init", "--yes", "--json", code=1).json
+    assert only_bad["outcome"] == "rolled_back"
+    assert marks(lab.fetch(site)[1]) == {f"{GOOD} 1.1", "broken-init 1.0"}
+    refused = program("update", site.name, "--only", "no-such-plugin", "--yes", "--json", code=1).error
+    assert refused["code"] == "unknown_item"
+    text = program("update", site.name, "--only", "broken-init", "--yes", code=1)
+    assert f"{site.name}: update taken back" in text.out
+    assert "the site is as before" in text.out
+
+
+def test_updates_that_could_not_be_asked_for_are_not_told_as_none(
+    lab: Lab, fresh_site: Fresh, program: Program
+) -> None:
+    site = fresh_site("minato.example")
+    assert program("updates", site.name).out == f"{site.name}: up to date\n"
+    lab.wporg.offer({"akismet": "5.7.2"}, fail=True)
+    (found,) = program("updates", site.name, "--json", code=1).json["sites"]
+    assert found["updates"] is None
+    assert found["error"]["code"] == "updates_unknown"
+    text = program("updates", site.name, code=1)
+    assert text.out == ""
+    assert "could not ask wordpress.org" in text.err
+    assert program("update", site.name, "--yes", "--json", code=1).error["code"] == "updates_unknown"
+    lab.wporg.offer()
+    assert program("update", site.name, "--yes", "--json", code=1).error["code"] == "nothing_to_update"
+
+
+def test_a_site_that_is_failing_already_is_not_updated(lab: Lab, fresh_site: Fresh, program: Program) -> None:
+    site = fresh_site("minato.example")
+    lab.put_plugin(site, GOOD)
+    lab.wporg.offer({GOOD: "1.1"})
+    (site.root / "wp-content" / "mu-plugins" / "broken.php").write_text("<?php if (PHP_SAPI !== 'cli') { broken(); }")
+    assert program("update", site.name, "--yes", "--json", code=1).error["code"] == "already_failing"

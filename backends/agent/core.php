@@ -143,15 +143,26 @@ function last_error($fallback)
     return $error ? trim(preg_replace('/^.*\): /s', '', $error['message'])) : $fallback;
 }
 
+/** With those above it that are missing; `$mode` holds for all of them, whatever the umask. */
 function make_folder($path, $mode = 0700)
 {
-    if (!is_dir($path) && !@mkdir($path, $mode, true) && !is_dir($path)) {
+    if (is_dir($path)) {
+        return;
+    }
+    $made = [$path];
+    while (!is_dir($above = dirname(end($made))) && $above !== end($made)) {
+        $made[] = $above;
+    }
+    if (!@mkdir($path, 0700, true) && !is_dir($path)) {
         $full = stripos(last_error(''), 'space') !== false;
         throw new Failure(
             $full ? 'no_space' : 'no_state',
             "cannot make the folder $path: " . last_error('unknown reason'),
             $full ? 'free some space in the account' : 'make the home folder writable, or set [server] state'
         );
+    }
+    foreach ($mode === 0700 ? [] : $made as $folder) {
+        @chmod($folder, $mode);
     }
 }
 

@@ -270,7 +270,10 @@ final class Operation
     public function settle($number, $keep, $detail)
     {
         if (!empty($this->asked['token'])) {
-            @unlink($this->request->root . '/' . basename($this->asked['token']));
+            $page = $this->request->root . '/' . basename($this->asked['token']);
+            keeping_time($this->request->root, function () use ($page) {
+                @unlink($page);
+            });
         }
         $this->event('answered', ['number' => $number, 'keep' => $keep, 'detail' => $detail]);
         return [$keep, $detail];

@@ -40,7 +40,7 @@ final class PackWriter
     {
         $bytes = stream_get_contents($in, SMALL * 4);
         $hash = sha256($bytes);
-        $packed = strlen($bytes) < 64 || preg_match(DENSE, $path) ? null : gzencode($bytes, 1);
+        $packed = strlen($bytes) < 64 || self::is_dense($path) ? null : gzencode($bytes, 1);
         $codec = $packed !== null && strlen($packed) < 0.95 * strlen($bytes) ? 'gz' : 'raw';
         $stored = $codec === 'gz' ? $packed : $bytes;
         $offset = $this->header($path, $codec, strlen($stored), $stat);
@@ -50,7 +50,7 @@ final class PackWriter
 
     private function add_large($path, $in, array $stat, callable $tick)
     {
-        $codec = preg_match(DENSE, $path) || !self::shrinks($in) ? 'raw' : 'gz';
+        $codec = self::is_dense($path) || !self::shrinks($in) ? 'raw' : 'gz';
         rewind($in);
         $at = $this->size;
         $offset = $this->header($path, $codec, 0, $stat);
@@ -79,6 +79,12 @@ final class PackWriter
         $this->size = $end;
         $this->members--;
         return [hash_final($hash), $size, $codec, $offset, $stored];
+    }
+
+    /** Stored as it is; also where `.gz` would make the name longer than a file system takes (255 bytes). */
+    private static function is_dense($path)
+    {
+        return preg_match(DENSE, $path) || strlen(substr(strrchr("/$path", '/'), 1)) > 252;
     }
 
     private static function shrinks($in)
@@ -196,7 +202,8 @@ final class PackReader
         if (fseek($in, $entry->offset) !== 0) {
             throw new Failure('damaged', "the pack {$entry->pack} is too short", 'take another generation');
         }
-        if ($entry->stored <= SMALL) {
+        // By what it becomes, not by what it takes: a sparse file of gigabytes is stored in a few kilobytes.
+        if (max($entry->stored, $entry->size) <= SMALL) {
             $bytes = $entry->stored ? (string) stream_get_contents($in, $entry->stored) : '';
             if ($entry->codec === 'gz') {
                 $bytes = @gzdecode($bytes, $entry->size + 1);

@@ -50,7 +50,7 @@ function files_newer(Request $request, Generation $generation)
     $site = Installation::find_bare($request);
     $newer = 0;
     $start = $generation->summary['scanned'];
-    foreach (walk_area('root', $request->root, exclusion_pattern($request->words('exclude')), $site->abspath, function () {
+    foreach (walk_area('root', $request->root, exclusion_pattern($request), $site->abspath, function () {
     }) as list(, $stat, $type)) {
         $newer += $type === 'f' && max($stat['mtime'], $stat['ctime']) > $start ? 1 : 0;
     }

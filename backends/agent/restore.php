@@ -42,9 +42,15 @@ function only_of(Request $request)
                 throw new Failure('bad_request', "\"$path\" is not a path below the document root", 'name it as modoseru diff does');
             }
         }
-        return array_map(function ($path) {
+        $paths = array_unique(array_map(function ($path) {
             return 'root/' . trim($path, '/');
-        }, $request->words('only'));
+        }, $request->words('only')));
+        // What lies below another of them comes with it.
+        return array_values(array_filter($paths, function ($path) use ($paths) {
+            return !array_filter($paths, function ($other) use ($path) {
+                return $other !== $path && Installation::below($path, $other);
+            });
+        }));
     }
     if (!in_array($only, ['all', 'files', 'database'], true)) {
         throw new Failure('bad_request', "\"$only\" can not be restored", 'all, files, database or paths');
@@ -128,8 +134,12 @@ function area_path(Generation $generation, $path)
  */
 function staging_place(Operation $operation, $live)
 {
-    $device = @stat(is_dir($live) ? $live : dirname($live))['dev'];
-    foreach ([$operation->folder, dirname($live), $live] as $place) {
+    $near = is_dir($live) ? $live : dirname($live);
+    while (!is_dir($near)) {
+        $near = dirname($near);
+    }
+    $device = @stat($near)['dev'];
+    foreach ([$operation->folder, $near === $live ? dirname($live) : $near, $live] as $place) {
         if (is_dir($place) && is_writable($place) && @stat($place)['dev'] === $device) {
             return $place === $operation->folder ? $place : $place . '/.modoseru-' . substr($operation->id, -6);
         }
@@ -190,7 +200,7 @@ function stage_files(Operation $operation, Generation $generation, $only)
         chmod($path, $mode);
         touch($path, $mtime);
     }
-    return is_array($only) ? path_units($roots['root'], $only) : whole_units($operation, $roots);
+    return is_array($only) ? path_units($operation->request, $roots['root'], $only) : whole_units($operation, $roots);
 }
 
 /** A manifest that was made by an attacker may hold a link, and a file below that link. */
@@ -260,12 +270,19 @@ function posix_gid()
     return function_exists('posix_getegid') ? posix_getegid() : -1;
 }
 
-function path_units(array $root, array $only)
+function path_units(Request $request, array $root, array $only)
 {
     $units = [];
+    $carry = array_keys(carried($request, 'root', $root['live']));
     foreach ($only as $i => $path) {
         $below = substr($path, 5);
-        $units[] = ['live' => "{$root['live']}/$below", 'stage' => "{$root['stage']}/$below", 'old' => "{$root['old']}-$i", 'carry' => []];
+        $unit = ['live' => "{$root['live']}/$below", 'stage' => "{$root['stage']}/$below", 'old' => "{$root['old']}-$i"];
+        $inside = carry_below($carry, $below);
+        if ($inside === true) {
+            throw new Failure('bad_request', "$below is left out of backups by [server] exclude", 'name another path');
+        }
+        prepare_carry($unit, $inside);
+        $units[] = $unit + ['carry' => $inside];
     }
     return $units;
 }
@@ -283,7 +300,7 @@ function whole_units(Operation $operation, array $roots)
         }
         $why = carried($request, $area, $root['live']);
         $carry = array_keys($why);
-        if (!in_array('another installation', $why, true) && (!exists($root['live']) || (is_writable(dirname($root['live'])) && $root['live'] !== home() && !is_link($root['live'])))) {
+        if (!in_array('another installation', $why, true) && can_be_renamed($root['live'])) {
             prepare_carry($root, $carry);
             $units[] = ['live' => $root['live'], 'stage' => $root['stage'], 'old' => $root['old'], 'carry' => $carry];
             continue;
@@ -301,8 +318,30 @@ function whole_units(Operation $operation, array $roots)
             }
             $units[] = ['live' => "{$root['live']}/$name", 'stage' => $stage, 'old' => "{$root['old']}/$name", 'carry' => $inside];
         }
+        if (is_dir($root['stage'])) {
+            $units[] = ['live' => $root['live'], 'stage' => null, 'old' => null, 'carry' => [],
+                'attributes' => ['forth' => attributes($root['stage']), 'back' => attributes($root['live'])]];
+        }
     }
     return $units;
+}
+
+function attributes($folder)
+{
+    clearstatcache(true, $folder);
+    return [fileperms($folder) & 07777, filemtime($folder)];
+}
+
+function can_be_renamed($folder)
+{
+    if (!exists($folder)) {
+        return true;
+    }
+    // A file system that begins here shows by its device; one that is bound from the same disk only in Linux's own table.
+    $mounts = (string) @file_get_contents('/proc/self/mountinfo');
+    $mounted = @stat($folder)['dev'] !== @stat(dirname($folder))['dev']
+        || strpos($mounts, ' ' . strtr(realpath($folder) ?: $folder, [' ' => '\040', "\t" => '\011', "\n" => '\012', '\\' => '\134']) . ' ') !== false;
+    return !$mounted && is_writable(dirname($folder)) && $folder !== home() && !is_link($folder);
 }
 
 /** Paths below the area that no generation holds, with why: excluded ones and other installations. */
@@ -318,7 +357,7 @@ function carried(Request $request, $area, $live)
     } catch (Failure $e) {
         // A broken site has no folder of its own to except.
     }
-    foreach (walk_area($area, $live, exclusion_pattern($request->words('exclude')), $abspath, function ($path, $why) use (&$carry, $area) {
+    foreach (walk_area($area, $live, exclusion_pattern($request), $abspath, function ($path, $why) use (&$carry, $area) {
         $relative = substr($path, strlen($area) + 1);
         if ($why !== 'unreadable' && !preg_match('~(^|/)(\.maintenance|modoseru-[0-9a-f]{32}\.php)$~', $relative)) {
             $carry[$relative] = $why;
@@ -336,9 +375,15 @@ function prepare_carry(array $root, array $carry)
         $target = "{$root['stage']}/$path";
         remove_tree($target);
         $parent = dirname($target);
+        $levels = [];
         if (!is_dir($parent)) {
-            $mode = fileperms(dirname("{$root['live']}/$path")) & 07777;
-            make_folder($parent, $mode);
+            // The mode of each missing level is that of its counterpart in the live tree.
+            for ($live = dirname("{$root['live']}/$path"), $above = $parent; !is_dir($above); $above = dirname($above), $live = dirname($live)) {
+                $levels[$above] = fileperms($live) & 07777;
+            }
+            foreach (array_reverse($levels) as $folder => $mode) {
+                make_folder($folder, $mode);
+            }
         }
     }
 }
@@ -599,6 +644,9 @@ function operation_undo(Operation $operation)
     $places = [];
     $mirror = exchanged($plan, $operation->folder . '/old', $tag);
     foreach ($mirror['units'] as $i => $unit) {
+        if (isset($unit['attributes'])) {
+            continue;
+        }
         $place = staging_place($operation, $unit['live']);
         make_folder($place);
         $places[$place] = true;
@@ -630,14 +678,12 @@ function undoable(Request $request, $except = null)
 function leave_page(Request $request, $token = null)
 {
     $token = $token !== null && preg_match('/^[0-9a-f]{32}$/', $token) ? $token : random_hex(32);
-    $code = "<?php\n@unlink(__FILE__);\nclearstatcache(true);\n\$o = function_exists('opcache_reset') && @opcache_reset();\n"
+    $code = "<?php\n\$t = filemtime(__DIR__);\n@unlink(__FILE__);\n@touch(__DIR__, \$t);\nclearstatcache(true);\n\$o = function_exists('opcache_reset') && @opcache_reset();\n"
         . "if (time() > " . (time() + 900) . ") { http_response_code(404); exit; }\n"
         . "header('Content-Type: application/json'); header('Cache-Control: no-store');\n"
         . "echo json_encode(['modoseru' => '$token', 'php' => PHP_VERSION, 'opcache' => \$o]);\n";
     $path = "{$request->root}/modoseru-$token.php";
-    if (@file_put_contents($path, $code) === false) {
-        return null;
-    }
-    chmod($path, 0644);
-    return "modoseru-$token.php";
+    return keeping_time($request->root, function () use ($path, $code) {
+        return @file_put_contents($path, $code) !== false && chmod($path, 0644) ? basename($path) : null;
+    });
 }

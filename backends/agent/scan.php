@@ -18,7 +18,7 @@ final class Scan
         $this->request = $request;
         $this->areas = $site->areas();
         $this->abspath = $site->abspath;
-        $this->exclude = exclusion_pattern($request->words('exclude'));
+        $this->exclude = exclusion_pattern($request);
         $this->packs = $request->folder . '/packs';
         $this->before = $before;
     }
@@ -45,7 +45,8 @@ final class Scan
             return $this->areas[$path];
         }
         $start = $this->areas[substr($path, 0, $cut)];
-        return is_dir($start) && !is_link($start) ? $start . substr($path, $cut) : $start;
+        // The area may be a single file; a document root may be a link to the folder.
+        return is_dir($start) ? $start . substr($path, $cut) : $start;
     }
 
     /** What the generation will need at the most: {bytes, entries, used}. */
@@ -133,12 +134,9 @@ final class Scan
             return true;
         }
         $file = $this->where($live->path);
-        if ($old && $old->type === 'f' && $old->size === $live->size && $live->size <= SMALL) {
-            $bytes = @file_get_contents($file);
-            if ($bytes !== false && strlen($bytes) === $old->size && sha256($bytes) === $old->sha256) {
-                $live->take($old);
-                return true;
-            }
+        if ($old && $old->type === 'f' && $old->size === $live->size && self::has_content($file, $old->sha256)) {
+            $live->take($old);
+            return true;
         }
         for ($try = 1; ; $try++) {
             clearstatcache(true, $file);
@@ -157,7 +155,9 @@ final class Scan
             }
             clearstatcache(true, $file);
             $after = @lstat($file);
-            $calm = $after && $after['size'] === $stored[1] && $after['mtime'] === $stat['mtime'] && $after['ctime'] === $stat['ctime'];
+            // Whole seconds tell nothing of a file that was written just now: it is read a second time.
+            $calm = $after && $after['size'] === $stored[1] && $after['mtime'] === $stat['mtime'] && $after['ctime'] === $stat['ctime']
+                && (max($stat['mtime'], $stat['ctime']) < time() - 2 || self::has_content($file, $stored[0]));
             if ($calm || $try === 3) {
                 break;
             }
@@ -172,6 +172,15 @@ final class Scan
         list($live->sha256, $live->size, $live->codec, $live->offset, $live->stored) = $stored;
         $live->pack = $pack->id;
         return true;
+    }
+
+    private static function has_content($file, $sha256)
+    {
+        try {
+            return file_sha256($file) === $sha256;
+        } catch (Failure $e) {
+            return false;
+        }
     }
 
     private function refer(array $needed, $mine)
@@ -210,7 +219,7 @@ function by_hand_script()
       p=$(printf '%bx' "$path"); p=restored/${p%x}
       case $type in
         d) mkdir -p "$p" ;;
-        l) t=$(printf '%bx' "$target"); mkdir -p "$(dirname "$p")"; ln -s "${t%x}" "$p" ;;
+        l) t=$(printf '%bx' "$target"); mkdir -p "$(dirname "$p")"; ln -s -- "${t%x}" "$p" ;;
         f) mkdir -p "$(dirname "$p")"
            if [ "$codec" = gz ]; then tail -c +$((offset + 1)) ../../packs/$pack.tar | head -c "$stored" | gunzip -c > "$p"
            else tail -c +$((offset + 1)) ../../packs/$pack.tar | head -c "$stored" > "$p"; fi

@@ -2,8 +2,10 @@
 // The switch: files by rename, tables by one RENAME TABLE, all of it in the journal first, all of it reversible.
 //
 // A plan has `units` {live, stage, old, carry} (what stands at `live` goes to `old`, `stage` takes its place; the paths
-// of `carry` move from the old tree into the new one) and `tables` {live, stage, old} with `drop` (triggers and views to
+// of `carry` move from the old tree into the new one; or `attributes` of a folder that stays) and `tables` {live, stage, old} with `drop` (triggers and views to
 // remove before) and `create` (statements after). Undo is the same plan with `stage` and `old` exchanged.
+
+const OUR_MAINTENANCE = "// modoseru\n";
 
 /** Carries the plan out. A failure in the middle leaves the plan in the journal for `switch_back`. */
 function switch_over(Operation $operation, array $plan)
@@ -44,53 +46,100 @@ function close_for_a_moment(array $plan)
 {
     foreach ($plan['closed'] as $folder) {
         foreach (sides($plan, $folder) as $side) {
-            if (is_dir($side)) {
-                @file_put_contents("$side/.maintenance", '<?php $upgrading = ' . time() . ";\n");
+            if (is_dir($side) && !exists("$side/.maintenance")) {
+                keeping_time($side, function () use ($side) {
+                    @file_put_contents("$side/.maintenance", '<?php $upgrading = ' . time() . ";\n" . OUR_MAINTENANCE);
+                });
             }
         }
     }
 }
 
+/** A `.maintenance` that is not ours belongs to the state in which it lies. */
 function open_again(array $plan)
 {
     foreach ($plan['closed'] as $folder) {
         foreach (sides($plan, $folder) as $side) {
-            @unlink("$side/.maintenance");
+            if (strpos((string) @file_get_contents("$side/.maintenance"), OUR_MAINTENANCE) !== false) {
+                keeping_time($side, function () use ($side) {
+                    @unlink("$side/.maintenance");
+                });
+            }
         }
     }
 }
 
 function forward_unit(array $unit)
 {
-    if (exists($unit['live'])) {
-        move($unit['live'], $unit['old']);
+    if (isset($unit['attributes'])) {
+        put_attributes($unit['live'], $unit['attributes']['forth']);
+        return;
     }
-    if ($unit['stage'] !== null) {
-        move($unit['stage'], $unit['live']);
-    }
+    keeping_time(dirname($unit['live']), function () use ($unit) {
+        if (exists($unit['live'])) {
+            move($unit['live'], $unit['old']);
+        }
+        if ($unit['stage'] !== null) {
+            move($unit['stage'], $unit['live']);
+        }
+    });
     foreach ($unit['carry'] as $path) {
         if (exists("{$unit['old']}/$path") && !exists("{$unit['live']}/$path")) {
-            move("{$unit['old']}/$path", "{$unit['live']}/$path");
+            carry("{$unit['old']}/$path", "{$unit['live']}/$path");
         }
     }
 }
 
 function backward_unit(array $unit)
 {
+    if (isset($unit['attributes'])) {
+        put_attributes($unit['live'], $unit['attributes']['back']);
+        return;
+    }
     foreach ($unit['carry'] as $path) {
         if (exists("{$unit['live']}/$path") && exists($unit['old']) && !exists("{$unit['old']}/$path")) {
-            move("{$unit['live']}/$path", "{$unit['old']}/$path");
+            carry("{$unit['live']}/$path", "{$unit['old']}/$path");
         }
     }
-    if ($unit['stage'] !== null && !exists($unit['stage']) && exists($unit['live'])) {
-        move($unit['live'], $unit['stage']);
-    }
-    if (exists($unit['old']) && !exists($unit['live'])) {
-        move($unit['old'], $unit['live']);
-    }
+    keeping_time(dirname($unit['live']), function () use ($unit) {
+        if ($unit['stage'] !== null && !exists($unit['stage']) && exists($unit['live'])) {
+            move($unit['live'], $unit['stage']);
+        }
+        if (exists($unit['old']) && !exists($unit['live'])) {
+            move($unit['old'], $unit['live']);
+        }
+    });
 }
 
-/** A folder that stands in the way of a new parent keeps its time: renaming into it is no change of the site. */
+/** A folder that stays where it is while its entries change places gets mode and time by hand. */
+function put_attributes($folder, array $attributes)
+{
+    @chmod($folder, $attributes[0]);
+    @touch($folder, $attributes[1]);
+}
+
+/** Moves what belongs to no state of the site: the folders that it leaves and enters keep their times. */
+function carry($from, $to)
+{
+    keeping_time(dirname($from), function () use ($from, $to) {
+        keeping_time(dirname($to), function () use ($from, $to) {
+            move($from, $to);
+        });
+    });
+}
+
+/** What is in a folder for a moment only leaves no trace in its time. */
+function keeping_time($folder, callable $work)
+{
+    clearstatcache(true, $folder);
+    $time = @filemtime($folder);
+    $result = $work();
+    if ($time !== false) {
+        @touch($folder, $time);
+    }
+    return $result;
+}
+
 function move($from, $to)
 {
     $parent = dirname($to);
@@ -211,6 +260,10 @@ function exchanged(array $plan, $folder, $tag)
 {
     $units = [];
     foreach ($plan['units'] as $i => $unit) {
+        if (isset($unit['attributes'])) {
+            $units[] = ['attributes' => ['forth' => $unit['attributes']['back'], 'back' => $unit['attributes']['forth']]] + $unit;
+            continue;
+        }
         $units[] = ['live' => $unit['live'], 'stage' => exists($unit['old']) ? $unit['old'] : null, 'old' => "$folder/$i", 'carry' => $unit['carry']];
     }
     $tables = $plan['tables'];

@@ -7,12 +7,17 @@ const EXCLUDED = [
     'wp-content/updraft', 'wp-content/ai1wm-backups', 'wp-content/backups-dup-lite', 'wp-content/backups-dup-pro',
     'wp-content/backupbuddy_backups', 'wp-content/uploads/backupbuddy_backups', 'wp-content/uploads/backwpup-*',
     'wp-content/uploads/wp-staging', 'wp-content/wpvividbackups', 'wp-content/backup-*', 'wp-content/backups',
-    '.maintenance', 'modoseru-*.php',
+    '.maintenance', 'modoseru-*.php', '.modoseru*',
 ];
 
 /** Matches a path below the document root (or below WordPress's own folder) that is left where it is. */
-function exclusion_pattern(array $more)
+function exclusion_pattern(Request $request)
 {
+    $more = $request->words('exclude');
+    $state = dirname($request->folder);
+    if (Installation::below($state, $request->root)) {
+        $more[] = substr($state, strlen($request->root));
+    }
     $patterns = array_map(function ($pattern) {
         return str_replace('\*', '[^/]*', preg_quote(trim($pattern, '/'), '~'));
     }, array_merge(EXCLUDED, $more));
@@ -25,13 +30,14 @@ function exclusion_pattern(array $more)
  */
 function walk_area($name, $start, $exclude, $abspath, callable $skipped)
 {
-    $stat = @lstat($start);
+    // A document root that is a link is followed, it alone; a configuration that is a link stays one.
+    $stat = is_dir($start) ? @stat($start) : @lstat($start);
     if (!$stat) {
         return;
     }
     $type = file_type($stat);
-    if ($type === 'f') {
-        yield [$name . '/' . basename($start), $stat, 'f', ''];
+    if ($type !== 'd') {
+        yield [$name . '/' . basename($start), $stat, $type, $type === 'l' ? (string) @readlink($start) : ''];
         return;
     }
     yield [$name, $stat, 'd', ''];

@@ -46,6 +46,8 @@ from widgets.site_page import SiteNews
 
 FRAME_S = 0.1
 """At most ten repaints a second, however many results come (DESIGN 8)."""
+COUNT_S = 0.5
+"""How often the counts change: the header and a row far below it would make one large repaint of two small ones."""
 REST_S = 0.08
 """How long the cursor rests on a site before the pane tells about it."""
 REFRESH_S = 600.0
@@ -86,7 +88,7 @@ class Dashboard(App[None]):
         self._tally = Tally()
         self._frame: Timer | None = None
         self._resting: Timer | None = None
-        self._drawn = -1e9
+        self._drawn = self._counted = -1e9
         self._errands: set[asyncio.Task[None]] = set()
         self._jobs_moved = False
         self.jobs = Jobs(desk, now, self._job_moved, self._job_ended)
@@ -100,6 +102,7 @@ class Dashboard(App[None]):
 
     async def on_mount(self) -> None:
         self._take(await self._desk.last_known())
+        self._show_header()
         self.call_after_refresh(self._begin)
         self.set_interval(1.0, self._second)
         self.set_interval(60.0, self.fleet.list.redraw)
@@ -154,7 +157,6 @@ class Dashboard(App[None]):
             slots = site.policy.server_keep
             rows.append(FleetRow(status=status, tags=site.tags, cover=site.cover, slots=slots))
         self.fleet.list.put(rows)
-        self._show_header()
         if self._resting is None and any(status.name == self.fleet.site_name for status in statuses):
             self._show_site()
 
@@ -169,8 +171,9 @@ class Dashboard(App[None]):
     def _show_site(self) -> None:
         name = self.fleet.site_name
         self.fleet.show(self.news(name) if name is not None else None)
-        if isinstance(self.screen, Details):
-            self.screen.show(self.news(self.screen.site_name))
+        for screen in self.screen_stack:
+            if isinstance(screen, Details):
+                screen.show(self.news(screen.site_name))
 
     @on(FleetList.Highlighted)
     def _other_site(self) -> None:
@@ -227,6 +230,9 @@ class Dashboard(App[None]):
         self._frame, self._drawn = None, monotonic()
         fresh, self._fresh = self._fresh, {}
         self._take([status for name, status in fresh.items() if name in self._by_name])
+        if self._drawn - self._counted > COUNT_S:
+            self._counted = self._drawn
+            self._show_header()
         self.fleet.count()
         if self._jobs_moved:
             self._jobs_moved = False
@@ -271,8 +277,9 @@ class Dashboard(App[None]):
 
     def tell(self, text: str, *, alarm: bool = True) -> None:
         """Say a sentence on the last line of the screen, until the next key."""
-        for line in self.screen.query(KeyLine):
-            line.tell(text, alarm=alarm)
+        for screen in self.screen_stack[-1:]:
+            for line in screen.query(KeyLine):
+                line.tell(text, alarm=alarm)
 
     @on(KeyLine.Pressed)
     async def _pressed(self, event: KeyLine.Pressed) -> None:

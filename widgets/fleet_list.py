@@ -273,7 +273,7 @@ class FleetList(ScrollView, can_focus=True, inherit_bindings=False):
         name = self._order[position]
         key = (name, name == self._cursor)
         strip = self._strips.get(key)
-        if strip is None:
+        if strip is None or strip.cell_length != self._width:
             if len(self._strips) > _STRIPS_MAX:
                 self._strips.clear()
             strip = self._strips[key] = self._draw(*key)
@@ -281,7 +281,8 @@ class FleetList(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _draw(self, name: str, under_cursor: bool) -> Strip:
         base = self._style(under_cursor, Tone.PLAIN)
-        between = Segment(" " * gap(self._width), base)
+        # Blanks of another style keep each column a run of its own: an exported picture places runs, not characters.
+        between = Segment(" " * gap(self._width), self._style(under_cursor, Tone.DIM))
         segments: list[Segment] = []
         for cell in cells(self._rows[name], self._width, self._now()):
             segments += [between, Segment(cell.text, self._style(under_cursor, cell.tone))]
@@ -342,6 +343,10 @@ class FleetList(ScrollView, can_focus=True, inherit_bindings=False):
         """The cursor looks different with and without the focus."""
         self._styles.clear()
         self._strips.pop((self._cursor or "", True), None)
+
+    def watch_show_vertical_scrollbar(self) -> None:
+        """The scrollbar takes a column: every line has another width now."""
+        self.redraw()
 
     def on_resize(self) -> None:
         self._strips.clear()

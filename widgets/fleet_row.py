@@ -260,12 +260,12 @@ COLUMNS = (
     Column("cert", mark("cert"), 5, 0, _cert, lambda row: (_known(row.status.certificate.days_left), row.name), True),
     Column("domain", mark("dom"), 5, 64, _domain, lambda row: (_known(row.status.domain.days_left), row.name), True),
     Column("updates", mark("upd"), 3, 0, _updates, lambda row: (-len(row.status.updates), row.name), True),
-    Column("owner", mark("owner"), 10, 100, _owner, lambda row: (row.status.owner or "\uffff", row.name)),
+    Column("owner", mark("owner"), 12, 94, _owner, lambda row: (row.status.owner or "\uffff", row.name)),
     Column("rto", mark("RTO"), 7, 150, _rto, lambda row: (-(row.status.rto_s or _NEVER), row.name), True),
     Column("wordpress", mark("WP"), 6, 160, _wordpress, lambda row: (row.status.versions.wordpress or "", row.name)),
     Column("php", mark("PHP"), 7, 160, _php, lambda row: (row.status.versions.php or "", row.name)),
     Column("tags", mark("tags"), 14, 170, _tags, lambda row: (" ".join(row.tags) or "\uffff", row.name)),
-    Column("why", mark("what is wrong"), 0, 110, _why, worst_first),
+    Column("why", mark("what is wrong"), 0, 114, _why, worst_first),
 )  # fmt: skip
 BY_ID = {column.id: column for column in COLUMNS}
 SORTS = tuple(column.id for column in COLUMNS if column.id not in {"why", "wordpress", "php"})
@@ -298,7 +298,7 @@ def _layout(width: int, _language: str) -> tuple[tuple[Column, int], ...]:
 
 
 def gap(width: int) -> int:
-    return 2 if width >= 100 else 1
+    return 2 if width >= 150 else 1
 
 
 def _needed(column: Column) -> int:

@@ -1,19 +1,21 @@
-"""The pane beside the fleet: one site's news in words."""
+"""The pane beside the fleet: one site's news in words. Drawn by lines, for it follows every rest of the cursor."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
 
-from textual.widgets import Static
+from rich.segment import Segment
+from textual.strip import Strip
+from textual.widget import Widget
 
-from widgets.cells import Cell, Tone, folded
+from widgets.cells import Cell, Line, Tone, folded, text_of
 from widgets.language import tr
-from widgets.paint import paint
+from widgets.paint import style
 from widgets.site_page import SiteNews, brief, overview
 
 
-class SitePane(Static):
+class SitePane(Widget):
     """Shows `brief` where the screen is narrow (class `-brief`), else `overview`."""
 
     DEFAULT_CSS = """
@@ -22,7 +24,6 @@ class SitePane(Static):
         border-left: vkey $panel-lighten-2;
         height: 1fr;
         &.-brief { border: none; padding: 0; height: 3; background: $boost; }
-        &.-brief { text-wrap: nowrap; text-overflow: ellipsis; }
         &:ansi { border-left: ascii ansi_default; }
         &.-brief:ansi { border-left: none; }
     }
@@ -32,24 +33,44 @@ class SitePane(Static):
         super().__init__(id=id)
         self._now, self._zone = now, zone
         self._news: SiteNews | None = None
+        self._lines: list[Line] | None = None
 
     def show(self, news: SiteNews | None) -> None:
         self._news = news
-        self._draw()
+        self._forget()
 
     def set_brief(self, brief_only: bool) -> None:
         self.set_class(brief_only, "-brief")
-        self._draw()
+        self._forget()
+
+    @property
+    def plain(self) -> str:
+        return "\n".join(text_of(line) for line in self._told())
 
     def on_resize(self) -> None:
-        self._draw()
+        self._forget()
 
-    def _draw(self) -> None:
+    def _forget(self) -> None:
+        self._lines = None
+        self.refresh()
+
+    def _told(self) -> list[Line]:
+        if self._lines is None:
+            self._lines = self._tell()
+        return self._lines
+
+    def _tell(self) -> list[Line]:
         if self._news is None:
-            self.update(paint(self, [(Cell(tr("no site"), Tone.DIM),)]))
-            return
-        short = self.has_class("-brief")
-        now = self._now()
-        lines = brief(self._news, now) if short else overview(self._news, now, self._zone)
-        width = self.scrollable_content_region.width
-        self.update(paint(self, lines if short or not width else folded(lines, width)), layout=False)
+            return [(Cell(tr("no site"), Tone.DIM),)]
+        if self.has_class("-brief"):
+            return brief(self._news, self._now())
+        return folded(overview(self._news, self._now(), self._zone), self.size.width or 40)
+
+    def render_line(self, y: int) -> Strip:
+        lines, width, base = self._told(), self.size.width, self.rich_style
+        if y >= len(lines):
+            return Strip.blank(width, base)
+        strip = Strip([Segment(cell.text, base + style(self, cell.tone)) for cell in lines[y]])
+        if strip.cell_length > width:
+            strip = Strip([*strip.crop(0, width - 1), Segment("…", base)])
+        return strip.adjust_cell_length(width, base)

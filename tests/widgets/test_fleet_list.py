@@ -210,6 +210,15 @@ async def test_it_follows_its_width() -> None:
         assert "owner" in lines(fleet)[0]
 
 
+async def test_when_the_scrollbar_comes_every_line_makes_room() -> None:
+    async with opened(20, size=(100, 22)) as (fleet, pilot):
+        assert fleet.render_line(1).cell_length == 100
+        await pilot.resize_terminal(100, 15)
+        await pilot.pause()
+        assert {fleet.render_line(y).cell_length for y in range(15)} == {99}
+        assert fleet.render_line(0).text.index("up") == fleet.render_line(3).text.index("ok")
+
+
 def test_filters() -> None:
     text = searched(FleetRow(status=status("shop.example", owner="佐藤"), tags=("vip",)))
     for query in ("shop", "SHOP vip", "ｓｈｏｐ", "佐藤", "!zzz", "shop !", "", "unproven"):

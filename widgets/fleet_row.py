@@ -29,6 +29,8 @@ _VERDICT_RANK = {
     Certainty.UNPROVEN: 3,
     Certainty.PROVEN: 4,
 }
+_SITE_MIN = 18
+"""A name must be told from its neighbours: where it would be cut shorter, the vault's marks give way."""
 _NEVER = 10**6
 _WRONG = {State.CRITICAL, State.WARNING}
 
@@ -289,6 +291,9 @@ def _layout(width: int, _language: str) -> tuple[tuple[Column, int], ...]:
     widths = {column.id: _needed(column) for column in shown if column.width}
     flexible = [column.id for column in shown if not column.width]
     left = width - sum(widths.values()) - gap(width) * (len(shown) - 1) - 2
+    if flexible == ["site"] and left < _SITE_MIN and "vault" in widths:
+        left += widths.pop("vault") + gap(width)
+        shown = [column for column in shown if column.id != "vault"]
     if flexible == ["site"]:
         widths["site"] = max(8, left)
     else:

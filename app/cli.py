@@ -255,6 +255,21 @@ async def undo(options: Options, site: str, yes: bool) -> int:
 
 
 @command(main)
+@click.argument("site")
+@click.argument("generation", required=False)
+async def drill(options: Options, site: str, generation: str | None) -> int:
+    """Rehearse a restore beside the live site: start WordPress on it, find its content, measure the time, drop it."""
+    from app import performing
+    from app.operations import drill as plans
+
+    async with _session(options) as session:
+        target = session.fleet.site(site)
+        return await performing.perform(
+            session, [target], lambda one: plans.plan(session, one, generation), options, yes=True
+        )
+
+
+@command(main)
 @click.argument("sites", nargs=-1, required=True, metavar="SITE...")
 @click.option("--only", multiple=True, metavar="SLUG", help="Only these items.")
 @click.option("--yes", is_flag=True, help="Do not ask.")

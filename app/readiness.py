@@ -1,12 +1,12 @@
 """Can this site be restored? The verdict, from records and a clock alone.
 
-Until drills exist it is at best `unproven`: nothing here passes for proven that was not tried.
+Nothing passes for proven that was not tried, and what was tried decays with time by itself.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
@@ -16,6 +16,7 @@ from backends.records import (
     Certificate,
     Contact,
     Domain,
+    Drill,
     Generation,
     GenerationState,
     Health,
@@ -28,8 +29,9 @@ from backends.records import (
 )
 
 
-def verdict(site: Site, generations: Sequence[Generation] | None, contact: Contact | None, now: dt.datetime) -> Verdict:
-    """`generations` is None where nobody has ever seen them. Every reason is one sentence."""
+def verdict(site: Site, known: Known, now: dt.datetime) -> Verdict:
+    """The rules are the table in the README. Every reason is one sentence."""
+    generations, contact, drill = known.generations, known.contact, known.drill
     if generations is None:
         why = "its server was never reached" if contact is None else f"its server does not answer: {contact.problem}"
         return Verdict(verdict=Certainty.UNKNOWN, reasons=(why,))
@@ -37,22 +39,47 @@ def verdict(site: Site, generations: Sequence[Generation] | None, contact: Conta
     if not whole:
         why = "it was never backed up" if not generations else "every generation is damaged"
         return Verdict(verdict=Certainty.FAILED, reasons=(why,))
-    reasons = ["never rehearsed: no drill has restored it yet"]
-    newest = max(whole, key=lambda one: one.id)
-    age = now - newest.created
-    if age > dt.timedelta(seconds=policy.seconds(site.policy.server_every)) + policy.GRACE:
+    age = now - max(whole, key=lambda one: one.id).created
+    late = age > dt.timedelta(seconds=policy.seconds(site.policy.server_every)) + policy.GRACE
+    word, said = _rehearsed(site, drill, now)
+    reasons = [said] if said else []
+    if late:
         reasons.append(f"the newest generation is {age.days} days old (promised: every {site.policy.server_every})")
+        word = Certainty.STALE if word is Certainty.PROVEN else word
+    reasons += _doubts(site, generations, whole, contact)
+    return Verdict(
+        verdict=word,
+        reasons=tuple(reasons),
+        rpo_s=max(0, int(age.total_seconds())),
+        rto_s=round(drill.seconds) if drill and drill.ok else None,
+    )
+
+
+def _rehearsed(site: Site, drill: Drill | None, now: dt.datetime) -> tuple[Certainty, str]:
+    """What the last drill that could run says, and how it decays."""
+    if drill is None:
+        return Certainty.UNPROVEN, "never rehearsed: no drill has restored it yet"
+    if not drill.ok:
+        return Certainty.FAILED, f"the last drill failed: {drill.detail}"
+    age = now - drill.at
+    if age > dt.timedelta(seconds=policy.seconds(site.policy.drill_every)) + policy.GRACE:
+        return Certainty.STALE, f"the last drill is {age.days} days old (promised: every {site.policy.drill_every})"
+    return Certainty.PROVEN, ""
+
+
+def _doubts(
+    site: Site, generations: Sequence[Generation], whole: Sequence[Generation], contact: Contact | None
+) -> Iterator[str]:
     if len(whole) < len(generations):
-        reasons.append(f"{len(generations) - len(whole)} of {len(generations)} generations are damaged")
+        yield f"{len(generations) - len(whole)} of {len(generations)} generations are damaged"
     if any(one.sealed is False for one in generations):
-        reasons.append("a generation is not the one that was sealed")
+        yield "a generation is not the one that was sealed"
     if all(one.tier == "server" for one in whole):
-        reasons.append("every generation lies on the site's own server")
+        yield "every generation lies on the site's own server"
     if site.owner is None:
-        reasons.append("nobody is named to restore it")
+        yield "nobody is named to restore it"
     if contact is not None and contact.code is not None:
-        reasons.append(f"its server does not answer: {contact.problem}")
-    return Verdict(verdict=Certainty.UNPROVEN, reasons=tuple(reasons), rpo_s=max(0, int(age.total_seconds())))
+        yield f"its server does not answer: {contact.problem}"
 
 
 class Known(Struct, frozen=True, kw_only=True):
@@ -64,12 +91,12 @@ class Known(Struct, frozen=True, kw_only=True):
     inspection: Inspection | None = None
     contact: Contact | None = None
     generations: tuple[Generation, ...] | None = None
-    rto_s: int | None = None
+    drill: Drill | None = None
 
 
 def status(site: Site, known: Known, now: dt.datetime) -> SiteStatus:
     """The site's line on the screen and in `status --json`. Days are counted to `now`, not to when they were read."""
-    judged = verdict(site, known.generations, known.contact, now)
+    judged = verdict(site, known, now)
     inspection = known.inspection
     versions = Versions()
     if inspection is not None:
@@ -87,7 +114,7 @@ def status(site: Site, known: Known, now: dt.datetime) -> SiteStatus:
         verdict=judged.verdict,
         reasons=judged.reasons,
         rpo_s=judged.rpo_s,
-        rto_s=known.rto_s,
+        rto_s=judged.rto_s,
         owner=site.owner,
         health=known.health or Health(state=State.UNKNOWN, problem="not looked at yet"),
         generations=tuple(known.generations or ()),

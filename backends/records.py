@@ -278,6 +278,18 @@ class Update(Struct, frozen=True, kw_only=True):
     name: str | None = None
 
 
+class Drill(Struct, frozen=True, kw_only=True):
+    """A rehearsal that ended: a generation was restored beside the site and WordPress started on it, or it was not."""
+
+    generation: str
+    at: dt.datetime
+    ok: bool
+    seconds: float
+    """From the start to the last page found: what a restore takes (the RTO)."""
+    detail: str = ""
+    tier: str = "server"
+
+
 class Contact(Struct, frozen=True, kw_only=True):
     """Whether the site's agent answered, and if not, why."""
 

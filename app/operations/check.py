@@ -18,6 +18,7 @@ from backends.records import (
     Certificate,
     Contact,
     Domain,
+    Drill,
     Expected,
     Generation,
     Health,
@@ -56,6 +57,7 @@ async def last_known(session: Session, sites: Sequence[Site] | None = None) -> l
     health, certificate = await all_of("health", Health), await all_of("certificate", Certificate)
     domain, inspection = await all_of("domain", Domain), await all_of("inspection", Inspection)
     contact, generations = await all_of("contact", Contact), await all_of("generations", SealedGenerations)
+    drill = await all_of("drill", Drill)
     now = dt.datetime.now(dt.UTC)
 
     def known(name: str) -> Known:
@@ -66,10 +68,21 @@ async def last_known(session: Session, sites: Sequence[Site] | None = None) -> l
             domain=_first(domain, name),
             inspection=inside,
             contact=_first(contact, name),
-            generations=seen[0].generations if seen else inside.generations if inside else None,
+            generations=_rehearsed(
+                seen[0].generations if seen else inside.generations if inside else None, _first(drill, name)
+            ),
+            drill=_first(drill, name),
         )
 
     return [readiness.status(site, known(site.name), now) for site in (session.fleet.sites if sites is None else sites)]
+
+
+def _rehearsed(generations: tuple[Generation, ...] | None, drill: Drill | None) -> tuple[Generation, ...] | None:
+    if generations is None or drill is None or not drill.ok:
+        return generations
+    return tuple(
+        msgspec.structs.replace(one, drilled_at=drill.at) if one.id == drill.generation else one for one in generations
+    )
 
 
 def _first(found: Mapping[str, tuple[T, dt.datetime]], name: str) -> T | None:

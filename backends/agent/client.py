@@ -108,7 +108,7 @@ OPTIONS = (
 )
 SOURCES = (
     *("core", "operation", "wordpress", "database", "tree", "pack", "scan", "generation"),
-    *("switch", "restore", "update", "preview", "inspect", "main"),
+    *("switch", "restore", "update", "drill", "preview", "inspect", "main"),
 )
 REPLY_LIMIT = 16 * 1024 * 1024
 LINE_LIMIT = 4 * 1024 * 1024

@@ -100,7 +100,7 @@ final class Database
         $all = [];
         foreach ($this->rows('SELECT TABLE_NAME n, TABLE_TYPE t, ENGINE e, COALESCE(DATA_LENGTH+INDEX_LENGTH,0) b, '
             . 'COALESCE(TABLE_ROWS,0) r FROM information_schema.TABLES WHERE TABLE_SCHEMA=' . $this->quote($this->name)) as $row) {
-            if (!preg_match('/^_[mo][0-9a-f]{6}_\d+$/', $row['n'])) {
+            if (!preg_match('/^_[mo][0-9a-f]{6}_/', $row['n'])) {
                 $all[$row['n']] = ['view' => $row['t'] === 'VIEW', 'engine' => $row['e'], 'bytes' => (int) $row['b'], 'rows' => (int) $row['r']];
             }
         }
@@ -131,18 +131,54 @@ final class Database
     public function triggers(array $tables)
     {
         $found = [];
-        foreach ($this->rows('SELECT TRIGGER_NAME n, EVENT_OBJECT_TABLE t FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA='
+        foreach ($this->rows('SELECT TRIGGER_NAME n, EVENT_OBJECT_TABLE t, SQL_MODE m FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA='
             . $this->quote($this->name) . ' ORDER BY EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_ORDER') as $row) {
             if (isset($tables[$row['t']])) {
                 $create = $this->link->query('SHOW CREATE TRIGGER ' . self::name($row['n']))->fetch_row()[2];
                 if ($create === null) {
                     throw new Failure('no_database', "the trigger {$row['n']} cannot be read", 'grant TRIGGER to the site\'s user');
                 }
-                $found[] = ['name' => $row['n'], 'table' => $row['t'], 'sql' => without_definer($create)];
+                $found[] = ['name' => $row['n'], 'table' => $row['t'], 'mode' => $row['m'], 'sql' => without_definer($create)];
             }
         }
         return $found;
     }
+
+    /** The statements that create the views among `$tables`, each after those that it reads: [name => sql]. */
+    public function views(array $tables)
+    {
+        $left = [];
+        foreach ($tables as $name => $facts) {
+            if ($facts['view']) {
+                $left[$name] = without_definer($this->link->query('SHOW CREATE VIEW ' . self::name($name))->fetch_row()[1]);
+            }
+        }
+        $ordered = [];
+        while ($left) {
+            $free = array_filter(array_keys($left), function ($name) use ($left) {
+                foreach ($left as $other => $sql) {
+                    if ($other !== $name && strpos($left[$name], self::name($other)) !== false) {
+                        return false;
+                    }
+                }
+                return true;
+            });
+            // Names in texts may look like a circle; then any order is as good.
+            foreach ($free ?: [key($left)] as $name) {
+                $ordered[$name] = $left[$name];
+                unset($left[$name]);
+            }
+        }
+        return $ordered;
+    }
+}
+
+/** What a session of ours has set; a trigger keeps the mode of the session that creates it. */
+const SQL_MODE = "SET sql_mode='NO_AUTO_VALUE_ON_ZERO'";
+
+function sql_mode_of(array $trigger)
+{
+    return "SET sql_mode='{$trigger['mode']}'";
 }
 
 /** DEFINER is refused for a user without SUPER, after the tables were loaded (FACTS 3). */
@@ -224,22 +260,21 @@ final class Dump
             $done += $facts['bytes'];
             $operation->progress($done, $total, 'bytes');
         }
-        foreach ($tables as $name => $facts) {
-            if ($facts['view']) {
-                $part = $this->member(function () use ($name) {
-                    $sql = without_definer($this->database->query('SHOW CREATE VIEW ' . Database::name($name))->fetch_row()[1]);
-                    $this->put("\n");
-                    $this->statement('drop', $name, 'DROP VIEW IF EXISTS ' . Database::name($name));
-                    $this->statement('view', $name, preg_replace('/SQL SECURITY DEFINER/i', 'SQL SECURITY INVOKER', $sql, 1));
-                });
-                $this->tables[] = ['name' => $name, 'rows' => 0, 'kind' => 'view', 'engine' => null] + $part;
-            }
+        foreach ($db->views($tables) as $name => $sql) {
+            $part = $this->member(function () use ($name, $sql) {
+                $this->put("\n");
+                $this->statement('drop', $name, 'DROP VIEW IF EXISTS ' . Database::name($name));
+                $this->statement('view', $name, preg_replace('/SQL SECURITY DEFINER/i', 'SQL SECURITY INVOKER', $sql, 1));
+            });
+            $this->tables[] = ['name' => (string) $name, 'rows' => 0, 'kind' => 'view', 'engine' => null] + $part;
         }
         $triggers = $db->triggers($tables);
         $part = $this->member(function () use ($triggers) {
             foreach ($triggers as $trigger) {
                 $this->statement('drop', $trigger['name'], 'DROP TRIGGER IF EXISTS ' . Database::name($trigger['name']));
+                $this->statement('mode', $trigger['table'], sql_mode_of($trigger));
                 $this->statement('trigger', $trigger['table'], $trigger['sql']);
+                $this->statement('mode', $trigger['table'], SQL_MODE);
             }
             $this->put("SET foreign_key_checks=1;\nSET unique_checks=1;\n-- Dump completed\n");
         });
@@ -255,13 +290,16 @@ final class Dump
         $db = $this->database;
         $quoted = Database::name($name);
         $columns = [];
+        $read = [];
         $keys = [];
         foreach ($db->rows("SHOW FULL COLUMNS FROM $quoted") as $column) {
+            $field = Database::name($column['Field']);
             if (!preg_match('/\b(VIRTUAL|STORED|PERSISTENT)\b/i', $column['Extra'])) {
-                $columns[] = Database::name($column['Field']);
+                $columns[] = $field;
+                $read[] = self::reads_as($field, $column);
             }
             if ($column['Key'] === 'PRI') {
-                $keys[] = Database::name($column['Field']);
+                $keys[] = $field;
             }
         }
         $create = $db->query("SHOW CREATE TABLE $quoted")->fetch_row()[1];
@@ -273,38 +311,83 @@ final class Dump
         $limit = min(524288, (int) ((int) $db->one('SELECT @@max_allowed_packet') / 3));
         $head = "INSERT INTO $quoted (" . implode(',', $columns) . ') VALUES ';
         $order = $keys ? ' ORDER BY ' . implode(',', $keys) : '';
-        $result = $db->link->query('SELECT ' . implode(',', $columns) . " FROM $quoted$order", MYSQLI_USE_RESULT);
-        $plain = array_map([$this, 'writes_as'], $result->fetch_fields());
+        $result = $db->link->query('SELECT ' . implode(',', $read) . " FROM $quoted$order", MYSQLI_USE_RESULT);
+        $kinds = array_map([$this, 'writes_as'], $result->fetch_fields());
         $rows = 0;
         $bytes = 0;
         $values = [];
         $start = $this->plain;
-        $link = $db->link;
-        while ($row = $result->fetch_row()) {
-            foreach ($row as $i => $value) {
-                if ($value === null) {
-                    $row[$i] = 'NULL';
-                } elseif ($plain[$i] === 'text') {
-                    $row[$i] = "'" . $link->real_escape_string($value) . "'";
-                } elseif ($plain[$i] === 'bytes') {
-                    $row[$i] = $value === '' ? "''" : '0x' . bin2hex($value);
-                }
-            }
-            $values[] = $text = '(' . implode(',', $row) . ')';
-            $bytes += strlen($text) + 1;
-            $rows++;
-            if ($bytes >= $limit) {
+        $flush = function () use (&$values, &$bytes, $name, $head, $operation, $done, $total, $start) {
+            if ($values) {
                 $this->statement('insert', $name, $head . implode(',', $values));
                 $operation->progress(min($total, $done + $this->plain - $start), $total, 'bytes');
                 $values = [];
                 $bytes = 0;
             }
+        };
+        while ($row = $result->fetch_row()) {
+            $rows++;
+            $apart = array_sum(array_map('strlen', array_filter($row, 'is_string'))) > $limit / 2;
+            if ($apart) {
+                $flush();
+            }
+            $variables = [];
+            foreach ($row as $i => $value) {
+                if ($value === null) {
+                    $row[$i] = 'NULL';
+                } elseif ($apart && $kinds[$i] !== 'number' && strlen($value) > 4096) {
+                    $this->put_aside($name, "@m$i", $value, $kinds[$i], (int) ($limit / 2));
+                    $row[$i] = $variables[] = "@m$i";
+                } else {
+                    $row[$i] = $this->literal($value, $kinds[$i]);
+                }
+            }
+            $values[] = $text = '(' . implode(',', $row) . ')';
+            $bytes += strlen($text) + 1;
+            if ($apart || $bytes >= $limit) {
+                $flush();
+            }
+            foreach ($variables as $variable) {
+                $this->statement('set', $name, "SET $variable=NULL");
+            }
         }
         $result->free();
-        if ($values) {
-            $this->statement('insert', $name, $head . implode(',', $values));
-        }
+        $flush();
         return $rows;
+    }
+
+    /** FLOAT is shown with six digits, too few to read it back; old character sets have letters that two codes stand for. */
+    private static function reads_as($field, array $column)
+    {
+        if (preg_match('/^float\b/i', $column['Type'])) {
+            return "$field*1e0";
+        }
+        if ($column['Collation'] !== null && !preg_match('/^(utf8|ascii)/', $column['Collation']) && preg_match('/^(var)?char|text/i', $column['Type'])) {
+            return "CAST($field AS BINARY)";
+        }
+        return $field;
+    }
+
+    private function literal($value, $kind)
+    {
+        if ($kind === 'bytes') {
+            return $value === '' ? "''" : '0x' . bin2hex($value);
+        }
+        return $kind === 'text' ? "'" . $this->database->link->real_escape_string($value) . "'" : $value;
+    }
+
+    /** A value that would make its statement larger than a packet goes into a variable first, piece by piece. */
+    private function put_aside($table, $variable, $value, $kind, $most)
+    {
+        for ($at = 0; $at < strlen($value); $at += strlen($piece)) {
+            $piece = substr($value, $at, $most);
+            // No character is cut in two.
+            while ($kind === 'text' && $at + strlen($piece) < strlen($value) && (ord($value[$at + strlen($piece)]) & 0xC0) === 0x80) {
+                $piece = substr($piece, 0, -1);
+            }
+            $text = $this->literal($piece, $kind);
+            $this->statement('set', $table, $at ? "SET $variable=CONCAT($variable,$text)" : "SET $variable=$text");
+        }
     }
 
     private function writes_as($field)
@@ -314,7 +397,7 @@ final class Dump
         if (in_array($field->type, $numbers, true)) {
             return 'number';
         }
-        $dates = [MYSQLI_TYPE_DATE, MYSQLI_TYPE_TIME, MYSQLI_TYPE_DATETIME, MYSQLI_TYPE_TIMESTAMP, MYSQLI_TYPE_NEWDATE];
+        $dates = [MYSQLI_TYPE_DATE, MYSQLI_TYPE_TIME, MYSQLI_TYPE_DATETIME, MYSQLI_TYPE_TIMESTAMP, MYSQLI_TYPE_NEWDATE, MYSQLI_TYPE_JSON];
         return $field->charsetnr === 63 && !in_array($field->type, $dates, true) ? 'bytes' : 'text';
     }
 

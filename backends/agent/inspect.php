@@ -10,6 +10,7 @@ final class Boot
     public $file;
     public $then;
     public $request;
+    public $theme = false;
 
     public function __construct(Installation $site, Request $request, callable $then)
     {
@@ -32,7 +33,7 @@ final class Boot
         if (($url['scheme'] ?? '') === 'https') {
             $_SERVER['HTTPS'] = 'on';
         }
-        foreach (['WP_DISABLE_FATAL_ERROR_HANDLER' => true, 'WP_USE_THEMES' => false, 'DISABLE_WP_CRON' => true] as $name => $value) {
+        foreach (['WP_DISABLE_FATAL_ERROR_HANDLER' => true, 'WP_USE_THEMES' => $this->theme, 'DISABLE_WP_CRON' => true] as $name => $value) {
             if (!defined($name)) {
                 define($name, $value);
             }

@@ -33,6 +33,8 @@ function main(array $argv)
         return answer($verb, $request);
     } catch (Failure $e) {
         $error = ['code' => $e->word, 'message' => $e->getMessage(), 'hint' => $e->hint];
+    } catch (mysqli_sql_exception $e) {
+        $error = ['code' => 'no_database', 'message' => 'the database refused: ' . $e->getMessage(), 'hint' => 'look at the database and its log'];
     } catch (Throwable $e) {
         $error = ['code' => 'internal', 'message' => short_error($e), 'hint' => 'report it'];
     }
@@ -43,16 +45,16 @@ function main(array $argv)
 /** Answers, and returns the exit status; or what has to be done with WordPress loaded. */
 function answer($verb, Request $request)
 {
-    $children = ['upgrade' => 'answer_upgrade', 'upgrade-database' => 'answer_upgrade_database', 'flush' => 'answer_flush'];
+    $children = ['upgrade' => 'answer_upgrade', 'upgrade-database' => 'answer_upgrade_database', 'flush' => 'answer_flush', 'render' => 'answer_render'];
     if (isset($children[$verb])) {
         return $children[$verb]($request);
     }
-    $launched = ['snapshot' => 'backup', 'restore' => 'restore', 'undo' => 'undo', 'update' => 'update', 'probe' => 'probe'];
+    $launched = ['snapshot' => 'backup', 'restore' => 'restore', 'undo' => 'undo', 'update' => 'update', 'drill' => 'drill', 'probe' => 'probe'];
     if (isset($launched[$verb])) {
         if ($verb === 'undo') {
             undoable($request);
         }
-        if ($verb === 'restore') {
+        if ($verb === 'restore' || $verb === 'drill') {
             Generation::open($request, $request->text('generation'));
             only_of($request);
         }

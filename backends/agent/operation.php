@@ -187,6 +187,8 @@ final class Operation
 
     public function finish($outcome, $detail = '', array $more = [])
     {
+        // A backup that failed has made none, whatever id it was going to have.
+        $more += in_array($this->kind, ['restore', 'undo', 'drill'], true) ? ['generation' => $this->recall('generation')] : [];
         $this->event('finished', ['outcome' => $outcome, 'detail' => $detail] + $more);
         @touch($this->folder . '/finished');
     }
@@ -476,6 +478,8 @@ function give_up(Operation $operation, Throwable $why)
         $operation->finish('cancelled', $why->getMessage());
     } elseif ($why instanceof Failure) {
         $operation->finish('rolled_back', $why->getMessage(), ['code' => $why->word, 'hint' => $why->hint]);
+    } elseif ($why instanceof mysqli_sql_exception) {
+        $operation->finish('rolled_back', 'the database refused: ' . $why->getMessage(), ['code' => 'no_database', 'hint' => 'look at the database and its log']);
     } else {
         $operation->finish('rolled_back', short_error($why), ['code' => 'internal', 'hint' => 'report it with the log of this operation']);
     }
@@ -501,7 +505,7 @@ class NeedsHand extends Exception
 function perform(Operation $operation)
 {
     $kinds = ['backup' => 'operation_backup', 'restore' => 'operation_restore', 'undo' => 'operation_undo',
-        'update' => 'operation_update', 'probe' => 'operation_probe'];
+        'update' => 'operation_update', 'drill' => 'operation_drill', 'probe' => 'operation_probe'];
     if (!isset($kinds[$operation->kind])) {
         throw new Failure('bad_request', "this agent has no operation {$operation->kind}", 'update Modoseru');
     }

@@ -413,16 +413,15 @@ function carry_below(array $carry, $name)
     return $inside;
 }
 
-/** Loads every table under a staging name; returns the plan's tables. */
-function stage_tables(Operation $operation, Generation $generation)
+/** Loads every table under a staging name (of `$names`, or one by its number); returns the plan's tables. */
+function stage_tables(Operation $operation, Generation $generation, array $names = [])
 {
     $database = Database::open(installation_for_restore($operation->request, $generation));
     $tag = substr($operation->id, -6);
     $operation->remember('tag', $tag);
-    $names = [];
     foreach ($generation->summary['tables'] as $i => $part) {
         if ($part['kind'] === 'table') {
-            $names[$part['name']] = "_m{$tag}_$i";
+            $names += [$part['name'] => "_m{$tag}_$i"];
         }
     }
     $live = $database->tables();
@@ -435,8 +434,10 @@ function stage_tables(Operation $operation, Generation $generation)
         foreach (dump_part($handle, $part) as list($kind, $table, $sql)) {
             if ($kind === 'create' || $kind === 'insert') {
                 $database->query(under_staging_name($sql, $kind, $table, $names, $tag));
-            } elseif ($kind === 'trigger' || $kind === 'view') {
-                $after[] = ['kind' => $kind, 'table' => $table, 'sql' => $sql];
+            } elseif ($kind === 'set') {
+                $database->query(sets_a_variable($sql));
+            } elseif (in_array($kind, ['trigger', 'view', 'mode'], true)) {
+                $after[] = made_after($kind, $sql);
             }
             $done += strlen($sql);
             $operation->progress(min($done, $total), $total, 'bytes');
@@ -445,6 +446,24 @@ function stage_tables(Operation $operation, Generation $generation)
     }
     fclose($handle);
     return plan_tables($database, $names, $live, $after, $tag);
+}
+
+/** A dump may have been made by an attacker: no statement of it does more than its kind says. */
+function sets_a_variable($sql)
+{
+    if (!preg_match('/^SET @m\d+=(?:NULL|(?:CONCAT\(@m\d+,)?(?:0x[0-9a-f]*+|\'(?:[^\'\\\\]++|\\\\.)*+\')\)?)$/Ds', $sql)) {
+        throw new Failure('damaged', 'the dump has a statement that sets more than a variable', 'take another generation');
+    }
+    return $sql;
+}
+
+function made_after($kind, $sql)
+{
+    $forms = ['trigger' => '/^CREATE\s+TRIGGER\s/i', 'view' => '/^CREATE\s[^`]*\bVIEW\s/i', 'mode' => "/^SET sql_mode='[A-Z0-9_,]*'$/D"];
+    if (!preg_match($forms[$kind], $sql)) {
+        throw new Failure('damaged', "the dump has a statement that is no $kind", 'take another generation');
+    }
+    return $sql;
 }
 
 function under_staging_name($sql, $kind, $table, array $names, $tag)
@@ -472,23 +491,24 @@ function plan_tables(Database $database, array $names, array $live, array $after
     $create = ['forth' => [], 'back' => []];
     $i = 0;
     foreach ($names as $name => $staged) {
-        $list[] = ['live' => $name, 'stage' => $staged, 'old' => isset($live[$name]) ? "_o{$tag}_" . $i++ : null];
+        $list[] = ['live' => (string) $name, 'stage' => $staged, 'old' => isset($live[$name]) ? "_o{$tag}_" . $i++ : null];
     }
     foreach ($live as $name => $facts) {
-        if ($facts['view']) {
-            $drop['forth'][] = 'DROP VIEW IF EXISTS ' . Database::name($name);
-            $create['back'][] = without_definer($database->query('SHOW CREATE VIEW ' . Database::name($name))->fetch_row()[1]);
-        } elseif (!isset($names[$name])) {
-            $list[] = ['live' => $name, 'stage' => null, 'old' => "_o{$tag}_" . $i++];
+        if (!$facts['view'] && !isset($names[$name])) {
+            $list[] = ['live' => (string) $name, 'stage' => null, 'old' => "_o{$tag}_" . $i++];
         }
+    }
+    foreach ($database->views($live) as $name => $sql) {
+        $drop['forth'][] = 'DROP VIEW IF EXISTS ' . Database::name($name);
+        $create['back'][] = $sql;
     }
     foreach ($database->triggers($live) as $trigger) {
         $drop['forth'][] = 'DROP TRIGGER IF EXISTS ' . Database::name($trigger['name']);
-        $create['back'][] = $trigger['sql'];
+        array_push($create['back'], sql_mode_of($trigger), $trigger['sql'], SQL_MODE);
     }
     foreach ($after as $made) {
-        $create['forth'][] = $made['sql'];
-        if (preg_match('/^CREATE\b.*?\b(TRIGGER|VIEW)\s+`((?:[^`]|``)+)`/is', $made['sql'], $found)) {
+        $create['forth'][] = $made;
+        if (preg_match('/^CREATE\b.*?\b(TRIGGER|VIEW)\s+`((?:[^`]|``)+)`/is', $made, $found)) {
             $drop['back'][] = 'DROP ' . strtoupper($found[1]) . " IF EXISTS `{$found[2]}`";
         }
     }
@@ -545,7 +565,7 @@ function drop_staging(Operation $operation)
     }
     $tag = $operation->recall('tag');
     if ($tag && !$kept) {
-        drop_tables($operation, "/^_m{$tag}_\d+$/");
+        drop_tables($operation, "/^_m{$tag}_/");
     }
 }
 
@@ -566,6 +586,8 @@ function drop_tables(Operation $operation, $pattern)
             $database->query('DROP TABLE IF EXISTS ' . implode(', ', $names));
         }
     } catch (Failure $e) {
+        return;
+    } catch (mysqli_sql_exception $e) {
         return;
     }
 }

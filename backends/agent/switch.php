@@ -155,9 +155,6 @@ function move($from, $to)
 function rename_tables(Operation $operation, array $tables, $back)
 {
     $database = Database::open(installation_of($operation));
-    foreach ($tables['drop'][$back ? 'back' : 'forth'] as $sql) {
-        $database->query($sql);
-    }
     $pairs = [];
     foreach ($back ? array_reverse($tables['list']) : $tables['list'] as $table) {
         $steps = [];
@@ -172,19 +169,30 @@ function rename_tables(Operation $operation, array $tables, $back)
             $pairs[] = Database::name($from) . ' TO ' . Database::name($to);
         }
     }
-    for ($try = 1; $pairs; $try++) {
+    // Nothing of the site is dropped before its tables are put aside: triggers follow a table, views go by its name.
+    $side = $back ? 'back' : 'forth';
+    $statements = array_merge($pairs ? ['RENAME TABLE ' . implode(', ', $pairs)] : [], $tables['drop'][$side], $tables['create'][$side]);
+    foreach ($statements as $sql) {
+        patiently($database, $sql, $back ? [1050, 1359] : []);
+    }
+}
+
+/** `$there`: errors that say no more than that what is to be made is there already. */
+function patiently(Database $database, $sql, array $there)
+{
+    for ($try = 1; ; $try++) {
         try {
-            $database->query('RENAME TABLE ' . implode(', ', $pairs));
-            break;
+            $database->query($sql);
+            return;
         } catch (mysqli_sql_exception $e) {
-            // 1205: an open transaction of the site holds a table; nothing was renamed.
+            if (in_array($e->getCode(), $there, true)) {
+                return;
+            }
+            // 1205: an open transaction of the site holds a table; the statement did nothing.
             if ($e->getCode() !== 1205 || $try === 4) {
                 throw new Failure('no_switch', 'the tables cannot be switched: ' . $e->getMessage(), 'try again when the site is quiet');
             }
         }
-    }
-    foreach ($tables['create'][$back ? 'back' : 'forth'] as $sql) {
-        $database->query($sql);
     }
 }
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,10 @@ from msgspec import Struct
 
 from app import fleet as fleets
 from app import session as sessions
+from app.fleet_rules import site_problems
+from app.fleet_validation import read_record
 from backends.agent.client import Ended, Launched
-from backends.records import Inspection, ModoseruError, Site, visible
+from backends.records import Inspection, ModoseruError, Site
 
 if TYPE_CHECKING:
     from app.session import Session
@@ -37,9 +39,16 @@ class Tested(Struct, frozen=True, kw_only=True):
 
 
 class BadSite(ModoseruError):  # noqa: N818 - says what happened
-    """What was given describes no site, or the fleet is read-only. Exit code 2."""
+    """What was given describes no site, or the fleet is read-only. Exit code 2. `problems`: one line each."""
 
     exit_code = 2
+
+    def __init__(self, code: str, message: str, hint: str = "", problems: Sequence[str] = ()) -> None:
+        super().__init__(code, message or "; ".join(problems), hint)
+        self.problems = tuple(problems)
+
+
+_FLAGS = {"name": "NAME", "ssh.key": "--key", "web.ca_file": "--ca-file"}
 
 
 @contextlib.asynccontextmanager
@@ -49,7 +58,7 @@ async def opened(folder: Path, *, read_only: bool) -> AsyncIterator[Session]:
 
 
 def described(given: Mapping[str, str | int | None]) -> Site:
-    """A site from the flags of `site add`. Raises BadSite naming the flag."""
+    """A site from the flags of `site add`. Raises BadSite with everything that is wrong, each by its flag."""
     ssh = {name: given[name] for name in ("host", "port", "user", "jump") if given.get(name) is not None}
     if given.get("key_file"):
         ssh["key"] = str(Path(str(given["key_file"])).expanduser().absolute())
@@ -58,10 +67,18 @@ def described(given: Mapping[str, str | int | None]) -> Site:
     table = {"name": given["name"], "url": given["url"], "ssh": ssh, "server": server, "web": web}
     if given.get("owner"):
         table["owner"] = given["owner"]
-    try:
-        return msgspec.convert(table, Site)
-    except msgspec.ValidationError as error:
-        raise BadSite("bad_site", visible(str(error)), "correct the flag that is named") from error
+    problems: list[str] = []
+    made = read_record(Site, table, "", problems)
+    problems += site_problems(made, "") if made is not None else []
+    if made is None or problems:
+        raise BadSite("bad_site", "", "nothing was written; correct what is named", [_flagged(one) for one in problems])
+    return made
+
+
+def _flagged(problem: str) -> str:
+    """`: ssh.port: 70000 …` as `--port: 70000 …`."""
+    path, _, what = problem.removeprefix(": ").partition(": ")
+    return f"{_FLAGS.get(path, '--' + path.rpartition('.')[2])}: {what}"
 
 
 def add(folder: Path, site: Site, host_key: str) -> Path:

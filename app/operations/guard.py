@@ -15,7 +15,7 @@ import unicodedata
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
-from app.operations import look
+from app.operations import check, look
 from app.operations.intent import Intent
 from backends import ssh
 from backends.agent.client import Agent, AgentError, Ended, Launched
@@ -25,6 +25,7 @@ from backends.records import (
     Answered,
     AnyEvent,
     Asked,
+    Drill,
     Finished,
     ModoseruError,
     Note,
@@ -40,14 +41,14 @@ from backends.records import (
 if TYPE_CHECKING:
     from app.session import Session
 
-KINDS = {"backup": "snapshot", "restore": "restore", "undo": "undo", "update": "update", "probe": "probe"}
-"""What an operation is called on the screen, and the agent's verb for it."""
 ALREADY_ANSWERED = 0.3
 """Seconds in which a journal that is read again shows that its question has an answer."""
 PATIENCE = 600.0
 """Seconds for which a lost connection is tried again; the operation goes on without us."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 RECOVERIES = 3
+DISPROVED = {"drill_failed", "damaged"}
+"""Codes of a drill that ran and found the generation wanting; any other failure is a drill that could not run."""
 PASSING = {"cut", "ssh_lost", "ssh_timeout", "ssh_unreachable", "ssh_channel", "ssh_busy"}
 """A cut connection and a host that does not answer pass; a refusal of the account or of the agent does not."""
 
@@ -314,6 +315,11 @@ class _Attended:
         journal, site = self._session.journal, self._site.name
         await journal.operation_ended(summarise(self._operation, site, self._kind, self._events))
         await journal.audit(self._session.who, "guard", self._kind, site, finished.outcome.value, finished.detail)
+        if self._kind == "drill":
+            await self._remember_drill(finished)
+        elif finished.summary:
+            with contextlib.suppress(ModoseruError):  # the next look at the site tells it too
+                await check.generations(self._session, self._site)
         if not (finished.summary and finished.generation):
             return []
         try:
@@ -322,6 +328,21 @@ class _Attended:
             await journal.audit(self._session.who, "guard", "seal", site, error.code, error.message)
             return [Note(at=finished.at, code=error.code, text=f"{error.message}; {error.hint}", level="error")]
         return []
+
+    async def _remember_drill(self, finished: Finished) -> None:
+        """One that could not run proves nothing, in neither direction, and is only history."""
+        ok = finished.outcome is Outcome.DONE
+        begun = next((event.at for event in self._events if isinstance(event, Started)), finished.at)
+        found = next((e.at for e in self._events if isinstance(e, Step) and e.name == "drop"), finished.at)
+        if finished.generation and (ok or finished.code in DISPROVED):
+            drill = Drill(
+                generation=finished.generation,
+                at=finished.at,
+                ok=ok,
+                seconds=round((found - begun).total_seconds(), 3),
+                detail=finished.detail,
+            )
+            await self._session.journal.remember(self._site.name, "drill", drill, finished.at)
 
 
 def _jittered(pause: float) -> float:

@@ -172,6 +172,8 @@ function rename_tables(Operation $operation, array $tables, $back)
     // Nothing of the site is dropped before its tables are put aside: triggers follow a table, views go by its name.
     $side = $back ? 'back' : 'forth';
     $statements = array_merge($pairs ? ['RENAME TABLE ' . implode(', ', $pairs)] : [], $tables['drop'][$side], $tables['create'][$side]);
+    // The site is closed meanwhile, and whoever asks for a table that is waited for waits as well.
+    $database->query('SET SESSION lock_wait_timeout=1');
     foreach ($statements as $sql) {
         patiently($database, $sql, $back ? [1050, 1359] : []);
     }
@@ -189,7 +191,7 @@ function patiently(Database $database, $sql, array $there)
                 return;
             }
             // 1205: an open transaction of the site holds a table; the statement did nothing.
-            if ($e->getCode() !== 1205 || $try === 4) {
+            if ($e->getCode() !== 1205 || $try === 6) {
                 throw new Failure('no_switch', 'the tables cannot be switched: ' . $e->getMessage(), 'try again when the site is quiet');
             }
         }

@@ -232,13 +232,16 @@ class Small:
             for pid in self.workers():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+        tags = [entry.name[-6:] for entry in self.state.glob("ops/*")]
         for place in (self.base, self.state):
             shutil.rmtree(place, ignore_errors=True)
-        self.drop_tables()
+        self.drop_tables(self.prefix, *(f"_{kind}{tag}_" for tag in tags for kind in "mo"))
 
-    def drop_tables(self) -> None:
-        for name, kind in self.schema():
-            self.sql(f"SET foreign_key_checks=0; DROP {'VIEW' if kind == 'VIEW' else 'TABLE'} {quoted(name)}")
+    def drop_tables(self, *prefixes: str) -> None:
+        """Of the site, or whatever begins with one of `prefixes`."""
+        found = [(name, kind) for name, kind in self.schema("") if name.startswith(prefixes or (self.prefix,))]
+        drops = [f"DROP {'VIEW' if kind == 'VIEW' else 'TABLE'} {quoted(name)}" for name, kind in found]
+        self.sql(";\n".join(["SET foreign_key_checks=0", *drops]))
 
     # ------------------------------------------------------------ reached
 
@@ -256,19 +259,18 @@ class Small:
     def sql(self, statement: str) -> list[tuple[str, ...]]:
         return self.lab.sql(self.within, statement)
 
-    def schema(self) -> list[tuple[str, str]]:
-        """Tables and views of this site, and what operations made of them, with their kind."""
-        rows = self.sql(
-            f"SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA='{self.within.db_name}'"
-        )
-        return [(name, kind) for name, kind in rows if name.startswith(self.prefix)]
+    def schema(self, prefix: str | None = None) -> list[tuple[str, str]]:
+        """Tables and views of this site (or with another prefix), with their kind."""
+        wanted = f"TABLE_SCHEMA='{self.within.db_name}'"
+        rows = self.sql(f"SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE {wanted}")
+        return [(name, kind) for name, kind in rows if name.startswith(self.prefix if prefix is None else prefix)]
 
     def staging(self) -> list[str]:
         """Tables that operations made under names of their own."""
-        return [row[0] for row in self.sql("SHOW TABLES") if re.fullmatch(r"_m[0-9a-f]{6}_\d+", row[0])]
+        return [row[0] for row in self.sql("SHOW TABLES") if re.match(r"_m[0-9a-f]{6}_", row[0])]
 
     def evidence(self) -> list[str]:
-        return [row[0] for row in self.sql("SHOW TABLES") if re.fullmatch(r"_o[0-9a-f]{6}_\d+", row[0])]
+        return [row[0] for row in self.sql("SHOW TABLES") if re.match(r"_o[0-9a-f]{6}_", row[0])]
 
     def tables(self, schema: str = "", prefix: str | None = None) -> dict[str, tuple[str, ...]]:
         """Every table and view of the site: what it was created by, its checksum, its triggers."""
@@ -420,7 +422,7 @@ def tables_of(lab: Lab, schema: str, prefix: str) -> dict[str, tuple[str, ...]]:
     for name, kind in kinds.items():
         if kind == "VIEW":
             row = lab.database.sql(f"SHOW CREATE VIEW {quoted(name)}", schema)[0]
-            found[name] = (re.sub(r"DEFINER=\S+ SQL SECURITY \w+ ", "", row[1]),)
+            found[name] = (re.sub(r"(DEFINER=`.*?`@`.*?` )?SQL SECURITY \w+ ", "", row[1]),)
     triggers = lab.database.sql(
         "SELECT EVENT_OBJECT_TABLE, TRIGGER_NAME, ACTION_TIMING, EVENT_MANIPULATION, ACTION_STATEMENT, SQL_MODE "
         f"FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA='{schema}' ORDER BY TRIGGER_NAME"

@@ -35,7 +35,7 @@ def verdict(site: Site, known: Known, now: dt.datetime) -> Verdict:
     if generations is None:
         why = "its server was never reached" if contact is None else f"its server does not answer: {contact.problem}"
         return Verdict(verdict=Certainty.UNKNOWN, reasons=(why,))
-    whole = [one for one in generations if one.state is not GenerationState.DAMAGED]
+    whole = [one for one in generations if one.state is not GenerationState.DAMAGED and one.sealed is not False]
     if not whole:
         why = "it was never backed up" if not generations else "every generation is damaged"
         return Verdict(verdict=Certainty.FAILED, reasons=(why,))
@@ -70,8 +70,9 @@ def _rehearsed(site: Site, drill: Drill | None, now: dt.datetime) -> tuple[Certa
 def _doubts(
     site: Site, generations: Sequence[Generation], whole: Sequence[Generation], contact: Contact | None
 ) -> Iterator[str]:
-    if len(whole) < len(generations):
-        yield f"{len(generations) - len(whole)} of {len(generations)} generations are damaged"
+    damaged = sum(one.state is GenerationState.DAMAGED for one in generations)
+    if damaged:
+        yield f"{damaged} of {len(generations)} generations are damaged"
     if any(one.sealed is False for one in generations):
         yield "a generation is not the one that was sealed"
     if all(one.tier == "server" for one in whole):

@@ -16,6 +16,7 @@ from rich.cells import cell_len, set_cell_size
 from backends.records import (
     AnyEvent,
     Asked,
+    Certainty,
     Finished,
     Generation,
     ModoseruError,
@@ -110,7 +111,13 @@ def exit_code(known: Sequence[SiteStatus]) -> int:
     """`check`'s: 0 ok, 1 warning, 2 critical, 3 unknown; of the most urgent site (DESIGN 7)."""
     codes = {State.OK: 0, State.WARNING: 1, State.UNKNOWN: 3, State.CRITICAL: 2}
     order = list(codes)
-    return codes[max((urgency(one) for one in known), key=order.index, default=State.OK)]
+    return codes[max((_state(one) for one in known), key=order.index, default=State.OK)]
+
+
+def _state(one: SiteStatus) -> State:
+    """A site whose generations nobody could see is not ok, however well its pages answer."""
+    seen = urgency(one)
+    return State.UNKNOWN if one.verdict is Certainty.UNKNOWN and seen is not State.CRITICAL else seen
 
 
 def statuses(fleet: Fleet, known: Sequence[SiteStatus], *, as_json: bool) -> None:

@@ -84,7 +84,7 @@ def writable(session: Session, site: Site, what: str) -> None:
     elif session.fleet.settings.fleet.read_only:
         where, hint = "the fleet is read-only", "read_only = true stands in fleet.toml"
     elif session.read_only:
-        where, hint = "this program is read-only", "start it without --read-only"
+        where, hint = "this program is read-only", "start without --read-only"
     else:
         return
     raise Refused("read_only", f"{where}: {what}", hint)

@@ -99,7 +99,7 @@ def choose(site: Site, generations: Sequence[Generation], wanted: str | None) ->
         )
     complete = [one for one in generations if one.state is GenerationState.COMPLETE and one.sealed is not False]
     if not complete:
-        why = "every generation is damaged or was changed" if generations else "it was never backed up"
+        why = "every generation is damaged" if generations else "it was never backed up"
         raise NoGeneration(
             "no_generation", f"{site.name} cannot be restored: {why}", "ask the host for its own backups (hosts.d)"
         )

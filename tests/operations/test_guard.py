@@ -177,7 +177,8 @@ def test_a_summary_changed_on_the_server_breaks_its_seal(site: LabSite, program:
     assert verified["outcome"] == "damaged"
     assert "sealed" in json_words(verified["problems"])
     status = program("status", NAME, "--json").json["sites"][0]
-    assert "a generation is not the one that was sealed" in status["reasons"]
+    assert status["verdict"] == "failed"
+    assert status["reasons"] == ["every generation is damaged"]
 
 
 def json_words(problems: list[dict[str, Any]]) -> str:

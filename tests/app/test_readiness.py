@@ -1,0 +1,135 @@
+"""The verdict from records and a clock: what it says, why, and that it decays by itself."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import pytest
+
+from app import readiness
+from app.readiness import Known
+from backends.records import (
+    Certainty,
+    Certificate,
+    Contact,
+    Domain,
+    Generation,
+    GenerationState,
+    Health,
+    Inspection,
+    ServerSettings,
+    Site,
+    SshSettings,
+    State,
+    Update,
+)
+
+NOW = dt.datetime(2026, 11, 23, 2, 15, tzinfo=dt.UTC)
+SITE = Site(
+    name="kogyo.example",
+    url="https://www.kogyo.example/",
+    ssh=SshSettings(host="sv1.host.example", user="kogyo"),
+    server=ServerSettings(root="~/public_html"),
+    owner="duty A",
+)
+OWN_SERVER = "every generation lies on the site's own server"
+
+
+def generation(days: float = 0, **more: Any) -> Generation:
+    created = NOW - dt.timedelta(days=days)
+    return Generation(id=created.strftime("%Y%m%dT%H%M%SZ"), created=created, **more)
+
+
+def verdict(*generations: Generation, contact: Contact | None = None, site: Site = SITE) -> readiness.Verdict:
+    return readiness.verdict(site, Known(generations=generations, contact=contact), NOW)
+
+
+def test_what_nobody_has_seen_is_unknown_and_says_why() -> None:
+    never = readiness.verdict(SITE, Known(), NOW)
+    assert (never.verdict, never.reasons) == (Certainty.UNKNOWN, ("its server was never reached",))
+    silent = readiness.verdict(SITE, Known(contact=Contact(at=NOW, code="ssh_auth", problem="key refused")), NOW)
+    assert (silent.verdict, silent.reasons) == (Certainty.UNKNOWN, ("its server does not answer: key refused",))
+
+
+def test_a_site_that_was_never_backed_up_cannot_be_restored() -> None:
+    found = verdict()
+    assert (found.verdict, found.reasons) == (Certainty.FAILED, ("it was never backed up",))
+    assert found.rpo_s is None
+
+
+@pytest.mark.parametrize("bad", [{"state": GenerationState.DAMAGED}, {"sealed": False}])
+def test_generations_that_are_damaged_or_were_changed_are_none(bad: dict[str, Any]) -> None:
+    found = verdict(generation(1, **bad), generation(2, **bad))
+    assert found.verdict is Certainty.FAILED
+    assert found.reasons == ("every generation is damaged",)
+
+
+def test_untried_is_at_best_unproven() -> None:
+    found = verdict(generation(0, sealed=True, verified_at=NOW))
+    assert found.verdict is Certainty.UNPROVEN
+    assert found.reasons[0] == "never rehearsed: no drill has restored it yet"
+    assert found.rto_s is None
+
+
+def test_the_recovery_point_is_the_newest_whole_generation() -> None:
+    found = verdict(generation(1, state=GenerationState.DAMAGED), generation(3), generation(9))
+    assert found.rpo_s == 3 * 86400
+    assert "1 of 3 generations are damaged" in found.reasons
+    assert verdict(generation(2, sealed=False), generation(4)).rpo_s == 4 * 86400
+    assert "a generation is not the one that was sealed" in verdict(generation(2, sealed=False), generation(4)).reasons
+
+
+@pytest.mark.parametrize(("days", "late"), [(0, False), (7.9, False), (8.1, True), (40, True)])
+def test_a_generation_is_late_a_day_after_it_was_promised(days: float, late: bool) -> None:
+    told = f"the newest generation is {int(days)} days old (promised: every 1w)"
+    assert (told in verdict(generation(days)).reasons) is late
+
+
+def test_a_clock_that_went_back_makes_no_negative_age() -> None:
+    assert verdict(generation(-1)).rpo_s == 0
+
+
+def test_each_doubt_is_a_sentence_of_its_own() -> None:
+    contact = Contact(at=NOW, code="ssh_unreachable", problem="cannot connect")
+    found = verdict(generation(), contact=contact, site=Site(
+        name=SITE.name, url=SITE.url, ssh=SITE.ssh, server=SITE.server,
+    ))  # fmt: skip
+    assert found.reasons[1:] == (
+        OWN_SERVER,
+        "nobody is named to restore it",
+        "its server does not answer: cannot connect",
+    )
+    assert OWN_SERVER not in verdict(generation(), generation(1, tier="vault")).reasons
+
+
+def test_what_was_never_looked_at_stays_unknown_in_the_status() -> None:
+    status = readiness.status(SITE, Known(), NOW)
+    assert {status.health.state, status.certificate.state, status.domain.state} == {State.UNKNOWN}
+    assert status.generations == ()
+    assert status.updates == ()
+    assert status.versions.wordpress is None
+
+
+def test_the_status_carries_what_is_known() -> None:
+    inspection = Inspection(
+        agent="1", at=NOW, php_cli="8.2.1", php_web="8.3.0", wordpress="7.1.1",
+        database_engine="mariadb", database_version="10.11", updates=(Update(kind="core", slug="wordpress"),),
+    )  # fmt: skip
+    known = Known(
+        health=Health(state=State.OK, http_status=200),
+        certificate=Certificate(state=State.WARNING, days_left=9),
+        domain=Domain(name="kogyo.example", state=State.OK),
+        inspection=inspection,
+        generations=(generation(),),
+    )
+    status = readiness.status(SITE, known, NOW)
+    assert status.health == known.health
+    assert status.certificate.state is State.WARNING
+    assert (status.versions.wordpress, status.versions.php, status.versions.database) == (
+        "7.1.1",
+        "8.3.0",  # the web's: what visitors are served by
+        "mariadb 10.11",
+    )
+    assert status.updates == inspection.updates
+    assert status.owner == "duty A"

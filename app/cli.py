@@ -136,12 +136,19 @@ async def check(options: Options, sites: tuple[str, ...]) -> int:
 
 @command(main)
 @click.argument("site")
-async def generations(options: Options, site: str) -> int:
-    """The generations of a site, newest first."""
+@click.option("--pin", metavar="GENERATION", help="Keep it, whatever the retention says.")
+@click.option("--unpin", metavar="GENERATION")
+@click.option("--mark", nargs=2, metavar="GENERATION clean|suspect", help="Your word outweighs the signs.")
+async def generations(
+    options: Options, site: str, *, pin: str | None, unpin: str | None, mark: tuple[str, str] | None
+) -> int:
+    """The generations of a site, newest first; pin one, or mark it clean or suspect."""
     from app import speaking
     from app.operations import check as checks
+    from app.operations import marking
 
     async with _session(options) as session:
+        await marking.mark(session, session.fleet.site(site), pin=pin, unpin=unpin, mark=mark)
         found = await checks.generations(session, session.fleet.site(site))
         speaking.generations(site, found, as_json=options.as_json)
     return 0

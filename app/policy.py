@@ -16,3 +16,22 @@ def seconds(duration: str) -> int:
     if found is None:
         raise ValueError(f"{duration!r} is no duration")
     return int(found[1]) * _UNITS[found[2]]
+
+SIGNS = {
+    "media_changed_share": 0.10,
+    "media_gone_share": 0.30,
+    "scrambled": 3,
+    "renamed": 10,
+    "ransom_notes": 0,
+    "php_in_uploads": 0,
+    "obfuscated": 0,
+    "core_changed": 0,
+    "rows_lost_share": 0.30,
+    "tables_gone": 0,
+    "identity": 0,
+}
+"""What a normal successor of a generation stays within; past any of them it is suspect.
+
+Shares count from twenty files or rows on. Media are what lies in uploads: once there, a file hardly ever changes, while
+core, plugins and themes change whole at every update. `core_changed` counts only where WordPress's version did not.
+"""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from app import policy
 from app.operations.intent import Intent
@@ -24,5 +24,10 @@ async def plan(session: Session, site: Site, reason: str = "hand") -> Intent:
     )
 
 
-def retention(site: Site) -> dict[str, int]:
-    return {"keep": site.policy.server_keep, "min_age_s": policy.seconds(site.policy.server_min_age)}
+def retention(site: Site) -> dict[str, Any]:
+    """What the agent needs to judge the new generation and to let go of old ones."""
+    return {
+        "keep": site.policy.server_keep,
+        "min_age_s": policy.seconds(site.policy.server_min_age),
+        "signs": policy.SIGNS,
+    }

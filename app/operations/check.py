@@ -13,7 +13,6 @@ from msgspec import Struct
 
 from app import readiness
 from app.readiness import Known
-from backends import tls
 from backends.records import (
     Certificate,
     Contact,
@@ -27,10 +26,10 @@ from backends.records import (
     Site,
     SiteStatus,
 )
-from backends.web import Expectation
 
 if TYPE_CHECKING:
     from app.session import Session
+    from backends.web import Expectation
 
 AT_ONCE = 20
 """Sites looked at together; connections to one host are bounded further below (FACTS 10)."""
@@ -113,12 +112,14 @@ async def check(session: Session, sites: Sequence[Site], *, refresh: bool = Fals
             domain.cancel()
 
     async def every() -> None:
+        """A defect that one site brings to light does not hide the others; it is raised when they are through."""
         try:
-            async with asyncio.TaskGroup() as group:
-                for site in sites:
-                    group.create_task(one(site))
+            ended = await asyncio.gather(*(one(site) for site in sites), return_exceptions=True)
         finally:
             await news.put(None)
+        for result in ended:
+            if isinstance(result, BaseException):
+                raise result
 
     looking = asyncio.create_task(every())
     try:
@@ -144,6 +145,8 @@ async def _domain(session: Session, site: Site) -> None:
 
 async def _look_at(session: Session, site: Site, *, refresh: bool) -> None:
     """All probes of one site at once; each result is remembered, a probe that fails hides no other."""
+    from backends import tls  # here and below: the first frame needs `last_known`, not what connects
+
     web = site.web
     expect = await _expected(session, site)
     health, certificate, inside = await asyncio.gather(
@@ -166,6 +169,8 @@ async def _expected(session: Session, site: Site) -> Expectation:
 
     Not every theme shows the name, so nothing is expected that was never seen.
     """
+    from backends.web import Expectation
+
     kept = await session.journal.recall(site.name, "title", Expected)
     if kept is not None:
         return Expectation(title=kept[0].title)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.operations import look
+from app.operations import look, restore
 from app.operations.intent import Intent
 from backends.records import ModoseruError, Outcome, Site
 
 if TYPE_CHECKING:
     from app.session import Session
+    from backends.agent.client import RemoteOperation
 
 UNDOABLE = ("restore", "update", "undo")
 
@@ -32,9 +33,17 @@ async def plan(session: Session, site: Site) -> Intent:
         verb="undo",
         request={"expect": look.travelling(expected, title=False)},
         question=f"Undo the {last.kind}{began} on {site.name}?",
-        goes=("What the site shows now is put aside.",),
+        goes=await _goes(session, site, last),
         stays=("It is kept on the server: another undo brings it back.",),
         danger=True,
         typed=None if expected.before is not None else site.name,
         generation=last.generation,
     )
+
+
+async def _goes(session: Session, site: Site, last: RemoteOperation) -> tuple[str, ...]:
+    """An update of core comes back with the whole generation, and what is newer than that goes."""
+    if not last.whole or last.generation is None:
+        return ("What the site shows now is put aside.",)
+    found = await restore.preview(session, site, last.generation, "all")
+    return tuple(restore.goes(found.loss, "all"))

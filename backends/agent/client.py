@@ -26,12 +26,13 @@ A connection that ends before the last line is cut, never "done".
 |---|---|---|
 | inspect | refresh: bool (asks wordpress.org anew) | an Inspection |
 | generations | | {"generations": [Generation…] newest first, "summaries": {id: SHA-256}}; both in `inspect` too |
-| operations | | {"operations": [{operation, kind, state, outcome, generation, started, detail}]} newest first;
+| operations | | {"operations": [{operation, kind, state, outcome, generation, started, detail, whole}]} newest first;
                   state: `running`, `waiting` (its process is gone and somebody must look), `orphaned`, `finished` |
 | preview | generation, only | {"generation", "blockers", "warnings", "loss": {posts, comments, users, orders, files,
                   newest}} |
 | verify | generation | {"outcome": "ok|damaged", "checked_bytes", "problems": [{what, path}], "summary"}; Progress
                   events first |
+| mark | generation, pinned: bool or null, word: `clean`, `suspect` or null | {"generation": Generation} |
 | probe | | launches: lives for a moment after its connection closed |
 | snapshot | reason, keep, min_age_s | launches |
 | restore | generation, only (`all`, `files`, `database` or a list of paths below the root) | launches |
@@ -107,7 +108,7 @@ OPTIONS = (
     *("-d", "display_errors=stderr"),
 )
 SOURCES = (
-    *("core", "operation", "wordpress", "database", "tree", "pack", "scan", "generation"),
+    *("core", "operation", "wordpress", "database", "tree", "pack", "signs", "scan", "generation"),
     *("switch", "restore", "update", "drill", "preview", "inspect", "main"),
 )
 REPLY_LIMIT = 16 * 1024 * 1024
@@ -145,6 +146,8 @@ class RemoteOperation(msgspec.Struct, frozen=True, kw_only=True):
     generation: str | None = None
     started: dt.datetime | None = None
     detail: str = ""
+    whole: bool = False
+    """An update that only a restore of the whole generation takes back: it replaced core."""
 
 
 class Loss(msgspec.Struct, frozen=True, kw_only=True):
@@ -251,6 +254,11 @@ class Agent:
 
     async def verify(self, generation: str) -> Verification:
         return _decoded(await self._ask("verify", {"generation": generation}, timeout=4 * 3600), Verification)
+
+    async def mark(self, generation: str, *, pinned: bool | None = None, state: str | None = None) -> Generation:
+        """An operator's word: pinned or not, `clean` or `suspect`; None leaves it as it is."""
+        reply = await self._ask("mark", {"generation": generation, "pinned": pinned, "word": state})
+        return _decoded(reply.get("generation"), Generation)
 
     async def recover(self) -> None:
         """Rolls what a dead process left behind back, or forward."""

@@ -67,6 +67,13 @@ final class Generation
         }
     }
 
+    /** An operator's word outweighs the signs; it is not sealed, and the client keeps it too. */
+    public function is_suspect()
+    {
+        $mark = trim((string) @file_get_contents($this->folder . '/mark'));
+        return $mark === '' ? !empty($this->summary['suspect']) : $mark === 'suspect';
+    }
+
     public function is_verified()
     {
         return is_file($this->folder . '/verified');
@@ -137,7 +144,7 @@ final class Generation
         $counts = $this->summary['counts'];
         return ['id' => $this->id, 'tier' => 'server', 'created' => $this->summary['created'],
             'bytes' => $counts['bytes'] + $this->summary['dump']['plain'], 'files' => $counts['files'],
-            'tables' => $counts['tables'], 'rows' => $counts['rows'], 'state' => 'complete',
+            'tables' => $counts['tables'], 'rows' => $counts['rows'], 'state' => $this->is_suspect() ? 'suspect' : 'complete',
             'pinned' => is_file($this->folder . '/pinned'), 'verified_at' => $verified ?: null,
             'stored' => $this->summary['stored'], 'reason' => $this->summary['reason']];
     }
@@ -197,6 +204,17 @@ function make_generation(Operation $operation, $reason)
     $files = $scan->write($operation, $folder . '/manifest', $id);
 
     $operation->step('seal');
+    $identity = identity($database);
+    if ($before) {
+        $scan->signs->database($before->summary['tables'], $dumped['tables'], $before->summary['identity'] ?? [], $identity);
+    }
+    $files['suspect'] = $before ? $scan->signs->tripped((array) $request->get('signs', [])) : [];
+    $files['facts'] = $scan->signs->facts;
+    $files['identity'] = $identity;
+    foreach ($files['suspect'] as $sign) {
+        $operation->note('suspect', "{$sign['sign']} is {$sign['value']} (limit {$sign['limit']})"
+            . ($sign['examples'] ? ': ' . implode(', ', array_slice($sign['examples'], 0, 3)) : ''), 'warning', $sign['sign']);
+    }
     $summary = summarise($operation, $id, $reason, $site, $database, $dumped, $files, $folder);
     $text = json($summary);
     write_durably($folder . '/RESTORE.txt', restore_by_hand($summary), 0400);
@@ -231,7 +249,8 @@ function summarise(Operation $operation, $id, $reason, Installation $site, Datab
         'tables' => $dumped['tables'], 'packs' => $files['packs'],
         'manifest' => ['size' => $files['manifest'], 'sha256' => file_sha256($folder . '/manifest')],
         'dump' => ['size' => $dumped['size'], 'sha256' => file_sha256($folder . '/database.sql.gz'), 'plain' => $dumped['plain']],
-        'stored' => $stored, 'skipped' => $files['skipped']];
+        'stored' => $stored, 'skipped' => $files['skipped'], 'identity' => (object) $files['identity'], 'facts' => $files['facts'],
+        'suspect' => $files['suspect']];
 }
 
 /** Ids never repeat or go backwards, also when the clock does or the newest generation was let go. */
@@ -333,12 +352,16 @@ function let_go_of_old(Operation $operation, $newest)
         if ($weekly >= $keep && time() - $moment >= $age && !is_file($generation->folder . '/pinned')) {
             $old[] = $generation;
         }
-        $weekly += $generation->summary['reason'] === 'weekly' ? 1 : 0;
+        $weekly += $generation->summary['reason'] === 'weekly' && !$generation->is_suspect() ? 1 : 0;
     }
     if (!$old) {
         return;
     }
     $proof = Generation::open($request, $newest);
+    if ($proof->is_suspect()) {
+        $operation->note('kept', count($old) . ' old generations are kept: the newest is suspect', 'warning', $newest);
+        return;
+    }
     if (!$proof->is_verified()) {
         $problems = $proof->verify([$operation, 'progress']);
         if ($problems) {

@@ -62,7 +62,7 @@ function answer($verb, Request $request)
     } else {
         $verbs = ['inspect' => 'answer_inspect', 'generations' => 'list_generations', 'operations' => 'answer_operations',
             'preview' => 'answer_preview', 'verify' => 'answer_verify', 'answer' => 'answer_answer', 'follow' => 'answer_follow',
-            'cancel' => 'answer_cancel', 'recover' => 'answer_recover', 'page' => 'answer_page'];
+            'cancel' => 'answer_cancel', 'recover' => 'answer_recover', 'page' => 'answer_page', 'mark' => 'answer_mark'];
         if (!isset($verbs[$verb])) {
             throw new Failure('bad_request', 'the agent has no such verb', 'update Modoseru');
         }
@@ -152,6 +152,26 @@ function answer_recover(Request $request)
     sweep_parts($request);
     fclose($lock);
     return ['recovered' => $recovered];
+}
+
+/** An operator's word on a generation: pinned or not, clean or suspect. It lies beside the sealed files, not in them. */
+function answer_mark(Request $request)
+{
+    $generation = Generation::open($request, $request->text('generation'));
+    $pinned = $request->get('pinned');
+    if ($pinned === true) {
+        write_durably($generation->folder . '/pinned', now_text());
+    } elseif ($pinned === false) {
+        @unlink($generation->folder . '/pinned');
+    }
+    $word = $request->get('word');
+    if ($word !== null) {
+        if (!in_array($word, ['clean', 'suspect'], true)) {
+            throw new Failure('bad_request', 'a generation is marked clean or suspect', 'see modoseru generations --help');
+        }
+        write_durably($generation->folder . '/mark', $word);
+    }
+    return ['generation' => $generation->as_record()];
 }
 
 function answer_page(Request $request)

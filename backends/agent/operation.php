@@ -291,7 +291,7 @@ final class Operation
         $state = $this->outcome !== null ? 'finished' : ($alive ? 'running' : ($this->asked ? 'waiting' : 'orphaned'));
         return ['operation' => $this->id, 'kind' => $this->kind, 'state' => $state, 'outcome' => $this->outcome,
             'generation' => $this->last['generation'] ?? $this->recall('generation'), 'started' => $this->started,
-            'detail' => $this->outcome !== null ? ($this->last['detail'] ?? '') : ''];
+            'detail' => $this->outcome !== null ? ($this->last['detail'] ?? '') : '', 'whole' => (bool) $this->recall('whole')];
     }
 }
 

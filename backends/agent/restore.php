@@ -8,7 +8,14 @@ function operation_restore(Operation $operation)
     sweep_parts($request);
     $generation = Generation::open($request, $request->text('generation'));
     $operation->remember('generation', $generation->id);
-    $only = only_of($request);
+    restore_generation($operation, $generation, only_of($request));
+    look_and_conclude($operation);
+}
+
+/** Preflight, stage, verify, switch. Before the switch nothing live is touched. */
+function restore_generation(Operation $operation, Generation $generation, $only)
+{
+    $request = $operation->request;
     $generation->check_index();
     $blockers = blockers($request, $generation, $only);
     if ($blockers) {
@@ -29,7 +36,6 @@ function operation_restore(Operation $operation)
     verify_staged($operation, $generation, $only, $plan['tables']);
     $operation->step('switch');
     switch_over($operation, $plan);
-    look_and_conclude($operation);
 }
 
 /** `all`, `files`, `database`, or a list of paths below the document root. */
@@ -658,10 +664,16 @@ function operation_undo(Operation $operation)
 {
     $operation->step('preflight');
     $other = undoable($operation->request, $operation->id);
-    $plan = $other->recall('plan');
-    $tag = substr($operation->id, -6);
     $operation->remember('undoes', $other->id);
     $operation->remember('generation', $other->recall('generation'));
+    if ($other->recall('whole')) {
+        restore_generation($operation, Generation::open($operation->request, $other->recall('generation')), 'all');
+        $other->remember('phase', 'undone');
+        look_and_conclude($operation);
+        return;
+    }
+    $plan = $other->recall('plan');
+    $tag = substr($operation->id, -6);
     $operation->remember('tag', $tag);
     $places = [];
     $mirror = exchanged($plan, $operation->folder . '/old', $tag);

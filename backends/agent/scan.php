@@ -11,6 +11,7 @@ final class Scan
     private $request;
     private $skipped = [];
     private $total = ['files' => 0, 'bytes' => 0];
+    public $signs;
 
     /** `$before` is the generation that this one follows, or null. */
     public function __construct(Request $request, Installation $site, $before)
@@ -21,6 +22,7 @@ final class Scan
         $this->exclude = exclusion_pattern($request);
         $this->packs = $request->folder . '/packs';
         $this->before = $before;
+        $this->signs = new Signs($site);
     }
 
     private function live()
@@ -70,16 +72,20 @@ final class Scan
         return $need;
     }
 
-    /** Live entries with what the generation before had under the same path, or null. */
-    private function merged()
+    /** Live entries with what the generation before had under the same path, or null; `$gone(old)` hears of the rest. */
+    private function merged($gone = null)
     {
         $old = $this->before ? $this->before->manifest() : new EmptyIterator();
         foreach ($this->live() as list($path, $stat, $type, $target)) {
-            while ($old->valid() && strcmp($old->current()->path, $path) < 0) {
-                $old->next();
+            for (; $old->valid() && strcmp($old->current()->path, $path) < 0; $old->next()) {
+                $gone && $gone($old->current());
             }
-            yield [Entry::of_live($path, $stat, $type, $target),
-                $old->valid() && $old->current()->path === $path ? $old->current() : null];
+            $same = $old->valid() && $old->current()->path === $path ? $old->current() : null;
+            yield [Entry::of_live($path, $stat, $type, $target), $same];
+            $same && $old->next();
+        }
+        for (; $old->valid(); $old->next()) {
+            $gone && $gone($old->current());
         }
     }
 
@@ -103,10 +109,15 @@ final class Scan
         $counts = ['files' => 0, 'folders' => 0, 'links' => 0, 'bytes' => 0];
         $needed = [];
         $done = 0;
-        foreach ($this->merged() as list($live, $old)) {
+        foreach ($this->merged([$this->signs, 'gone']) as list($live, $old)) {
             $size = $live->size;
             if ($live->type === 'f' && !$this->store($live, $old, $pack, $operation, $done)) {
                 continue;
+            }
+            if ($old) {
+                $this->signs->kept($live, $old, $this->where($live->path));
+            } elseif ($this->before) {
+                $this->signs->added($live, $this->where($live->path));
             }
             write_all($out, $live->line(), 'the manifest');
             $counts[['f' => 'files', 'd' => 'folders', 'l' => 'links'][$live->type]]++;

@@ -176,6 +176,8 @@ function conclude_update(Operation $operation, array $kept, array $back, array $
         return;
     }
     $operation->remember('plan', ['units' => $units, 'tables' => null, 'closed' => []]);
+    // Core and translations are replaced in place: only the generation that was made first takes them back.
+    $operation->remember('whole', (bool) preg_grep('/^(?:core|translation) /', $kept));
     $operation->remember('phase', 'done');
     forget_evidence($operation);
     $operation->finish('done', $detail, $more);
@@ -206,14 +208,15 @@ function upgrade_item(Request $request, array $item)
     if (!wp_is_file_mod_allowed('modoseru_update')) {
         return ['updated' => false, 'why' => 'the site forbids changes of its files (DISALLOW_FILE_MODS)'];
     }
-    if (!WP_Upgrader::create_lock($item['kind'] === 'core' ? 'core_updater' : 'auto_updater', 900)) {
+    if (!WP_Upgrader::create_lock('auto_updater', 900)) {
         return ['updated' => false, 'why' => 'WordPress itself is updating at this moment'];
     }
     try {
+        // Core's own upgrader takes the lock `core_updater` itself.
         $kinds = ['core' => 'upgrade_core', 'plugin' => 'upgrade_plugin', 'theme' => 'upgrade_theme', 'translation' => 'upgrade_translation'];
         return $kinds[$item['kind']]($request, $item['slug']);
     } finally {
-        WP_Upgrader::release_lock($item['kind'] === 'core' ? 'core_updater' : 'auto_updater');
+        WP_Upgrader::release_lock('auto_updater');
     }
 }
 

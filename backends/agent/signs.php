@@ -1,0 +1,207 @@
+<?php
+// Does this generation look like a normal successor of the one before? Each sign is a number with its limit; the limits
+// are the client's policy. What trips one is suspect: kept, named, never picked by itself, and it stops rotation.
+
+/** Names that ransomware leaves beside what it encrypted. */
+const RANSOM_NOTE = '~(?:read.?me|how.?to|help|restore|recover|decrypt|unlock|your.?files|important|attention).{0,24}'
+    . '(?:decrypt|encrypt|ransom|recover|restore|unlock|files?)\S*\.(?:txt|html?|hta|md|png|bmp|url)$|^_?(?:recovery|decrypt)[+_-]~i';
+/** Text by its name: what scrambles it shows as bytes that no text has. */
+const TEXTUAL = '~\.(?:php\d?|phtml|inc|html?|css|js|mjs|json|xml|svg|txt|md|sql|csv|po|pot|ini|htaccess|twig|scss|less|log)$~i';
+const RUNS_AS_PHP = '~\.(?:php\d?|phtml|phar|pht|inc\.php)$~i';
+/** What PHP malware is made of, and clean plugins are not: input or packed text that is executed. */
+const OBFUSCATED = '~(?:eval|assert|create_function|preg_replace\s*\(\s*[\'"].*/e)\s*\(?\s*(?:@?(?:base64_decode|gzinflate|gzuncompress|str_rot13|hex2bin|strrev)\s*\(|\$_(?:GET|POST|REQUEST|COOKIE|SERVER))|\$_(?:GET|POST|REQUEST|COOKIE)\s*\[[^\]]{1,40}\]\s*\(~i';
+
+final class Signs
+{
+    /** Numbers of the comparison, by name. */
+    public $facts = ['files_before' => 0, 'media_before' => 0, 'media_changed' => 0, 'media_gone' => 0, 'scrambled' => 0, 'renamed' => 0,
+        'ransom_notes' => 0, 'php_in_uploads' => 0, 'obfuscated' => 0, 'core_changed' => 0, 'rows_lost_share' => 0.0, 'tables_gone' => 0, 'identity' => 0];
+    public $examples = [];
+    private $gone = [];
+    private $core_is_new = false;
+    private $uploads;
+    private $core;
+
+    public function __construct(Installation $site)
+    {
+        $areas = $site->areas();
+        $at = function ($path) use ($areas) {
+            foreach ($areas as $name => $start) {
+                if (Installation::below($path, $start)) {
+                    return $name . substr($path, strlen($start));
+                }
+            }
+            return "\0";
+        };
+        $this->uploads = $at(realpath($site->uploads()) ?: $site->uploads()) . '/';
+        $this->core = $at($site->abspath);
+    }
+
+    /** An entry of the generation before that is no more. */
+    public function gone(Entry $old)
+    {
+        if ($old->type !== 'f') {
+            return;
+        }
+        $this->before($old);
+        $this->gone[$old->path] = true;
+        if (count($this->gone) > 64) {
+            // "a.jpg" and "a.jpg.locked" sort side by side: a short memory is enough, whatever the site's size.
+            unset($this->gone[key($this->gone)]);
+        }
+        $this->facts['media_gone'] += $this->is_upload($old->path) ? 1 : 0;
+    }
+
+    /** An entry that was there before, changed or not; `$file` is where its bytes are now. */
+    public function kept(Entry $live, Entry $old, $file)
+    {
+        if ($old->type === 'f') {
+            $this->before($old);
+        }
+        if ($live->type !== 'f' || $live->sha256 === $old->sha256) {
+            return;
+        }
+        if ($live->path === "{$this->core}/wp-includes/version.php") {
+            $this->core_is_new = true;
+        }
+        if ($this->is_core($live->path)) {
+            $this->tell('core_changed', $live->path);
+        }
+        $this->facts['media_changed'] += $this->is_upload($live->path) ? 1 : 0;
+        $this->content($live, $file);
+    }
+
+    public function added(Entry $live, $file)
+    {
+        if ($live->type !== 'f') {
+            return;
+        }
+        $cut = strrpos($live->path, '.');
+        if ($cut !== false && isset($this->gone[substr($live->path, 0, $cut)])) {
+            $this->tell('renamed', $live->path);
+        }
+        if (preg_match(RANSOM_NOTE, basename($live->path))) {
+            $this->tell('ransom_notes', $live->path);
+        }
+        $this->content($live, $file);
+    }
+
+    private function content(Entry $live, $file)
+    {
+        $upload = $this->is_upload($live->path);
+        if ($upload && preg_match(RUNS_AS_PHP, $live->path) && $live->size > 0 && basename($live->path) !== 'index.php') {
+            $this->tell('php_in_uploads', $live->path);
+        }
+        $textual = preg_match(TEXTUAL, $live->path);
+        if (!$textual && !$upload) {
+            return;
+        }
+        $bytes = (string) @file_get_contents($file, false, null, 0, 65536);
+        if ($textual && strlen($bytes) >= 512 && entropy($bytes) > 7.2) {
+            $this->tell('scrambled', $live->path);
+        }
+        if (preg_match(OBFUSCATED, $bytes) && (preg_match(RUNS_AS_PHP, $live->path) || strpos($bytes, '<?php') !== false)) {
+            $this->tell('obfuscated', $live->path);
+        } elseif ($upload && !$textual && strpos($bytes, '<?php') !== false && preg_match('~<\?php\s+\S~', $bytes)) {
+            $this->tell('php_in_uploads', $live->path);
+        }
+    }
+
+    private function before(Entry $old)
+    {
+        $this->facts['files_before']++;
+        $this->facts['media_before'] += $this->is_upload($old->path) ? 1 : 0;
+    }
+
+    private function tell($fact, $path)
+    {
+        $this->facts[$fact]++;
+        if (count($this->examples[$fact] ?? []) < 5) {
+            $this->examples[$fact][] = escape_path($path);
+        }
+    }
+
+    private function is_upload($path)
+    {
+        return strncmp($path, $this->uploads, strlen($this->uploads)) === 0;
+    }
+
+    private function is_core($path)
+    {
+        return strncmp($path, "{$this->core}/wp-includes/", strlen($this->core) + 13) === 0
+            || strncmp($path, "{$this->core}/wp-admin/", strlen($this->core) + 10) === 0;
+    }
+
+    /** Rows by table then and now, and what the site says it is: its addresses and its administrators. */
+    public function database(array $then, array $now, array $identity_then, array $identity_now)
+    {
+        $before = $after = 0;
+        $rows = array_column($now, 'rows', 'name');
+        foreach ($then as $table) {
+            if ($table['kind'] !== 'table' || preg_match('/(?:session|cache|log|transient|queue|actionscheduler)/i', $table['name'])) {
+                continue;
+            }
+            if (!isset($rows[$table['name']])) {
+                $this->tell('tables_gone', $table['name']);
+            }
+            $before += $table['rows'];
+            $after += min($table['rows'], $rows[$table['name']] ?? 0);
+        }
+        $this->facts['rows_lost_share'] = $before >= 20 ? round(1 - $after / $before, 4) : 0.0;
+        foreach ($identity_then as $key => $value) {
+            if (($identity_now[$key] ?? null) !== $value) {
+                $this->tell('identity', "$key: " . json($value) . ' → ' . json($identity_now[$key] ?? null));
+            }
+        }
+    }
+
+    /** The signs that exceed `$limits`: [{sign, value, limit, examples}]. Without a generation before there is none. */
+    public function tripped(array $limits)
+    {
+        $facts = $this->facts;
+        $facts['media_changed_share'] = $facts['media_before'] >= 20 ? round($facts['media_changed'] / $facts['media_before'], 4) : 0;
+        $facts['media_gone_share'] = $facts['media_before'] >= 20 ? round($facts['media_gone'] / $facts['media_before'], 4) : 0;
+        $facts['core_changed'] = $this->core_is_new ? 0 : $facts['core_changed'];
+        $found = [];
+        foreach ($limits as $sign => $limit) {
+            if (isset($facts[$sign]) && is_numeric($limit) && $facts[$sign] > $limit) {
+                $found[] = ['sign' => $sign, 'value' => $facts[$sign], 'limit' => $limit,
+                    'examples' => $this->examples[str_replace('_share', '', $sign)] ?? []];
+            }
+        }
+        return $found;
+    }
+}
+
+/** Shannon entropy in bits a byte: prose and code lie under 6, base64 at 6, what is encrypted at 8. */
+function entropy($bytes)
+{
+    $length = strlen($bytes);
+    $sum = 0.0;
+    foreach (count_chars($bytes, 1) as $count) {
+        $share = $count / $length;
+        $sum -= $share * log($share, 2);
+    }
+    return $sum;
+}
+
+/** What a site says it is; an attacker changes it, an editor does not. */
+function identity(Database $database)
+{
+    $tables = $database->tables();
+    $found = [];
+    $options = $database->prefix . 'options';
+    if (isset($tables[$options])) {
+        foreach ($database->rows('SELECT option_name n, option_value v FROM ' . Database::name($options) . " WHERE option_name IN ('siteurl','home')") as $row) {
+            $found[$row['n']] = $row['v'];
+        }
+    }
+    $users = $database->prefix . 'users';
+    $meta = $database->prefix . 'usermeta';
+    if (isset($tables[$users], $tables[$meta])) {
+        $found['administrators'] = array_column($database->rows('SELECT DISTINCT u.user_login l FROM ' . Database::name($users) . ' u JOIN '
+            . Database::name($meta) . ' m ON m.user_id=u.ID WHERE m.meta_key=' . $database->quote($database->prefix . 'capabilities')
+            . " AND m.meta_value LIKE '%\"administrator\"%' ORDER BY u.user_login LIMIT 100"), 'l');
+    }
+    return $found;
+}

@@ -17,6 +17,7 @@ def seconds(duration: str) -> int:
         raise ValueError(f"{duration!r} is no duration")
     return int(found[1]) * _UNITS[found[2]]
 
+
 SIGNS = {
     "media_changed_share": 0.10,
     "media_gone_share": 0.30,

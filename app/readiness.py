@@ -41,7 +41,7 @@ def verdict(site: Site, known: Known, now: dt.datetime) -> Verdict:
         return Verdict(verdict=Certainty.FAILED, reasons=(why,))
     age = now - max(whole, key=lambda one: one.id).created
     late = age > dt.timedelta(seconds=policy.seconds(site.policy.server_every)) + policy.GRACE
-    word, said = _rehearsed(site, drill, now)
+    word, said = _rehearsed(site, drill, {one.id for one in whole}, now)
     reasons = [said] if said else []
     if late:
         reasons.append(f"the newest generation is {age.days} days old (promised: every {site.policy.server_every})")
@@ -55,7 +55,7 @@ def verdict(site: Site, known: Known, now: dt.datetime) -> Verdict:
     )
 
 
-def _rehearsed(site: Site, drill: Drill | None, now: dt.datetime) -> tuple[Certainty, str]:
+def _rehearsed(site: Site, drill: Drill | None, ids: set[str], now: dt.datetime) -> tuple[Certainty, str]:
     """What the last drill that could run says, and how it decays."""
     if drill is None:
         return Certainty.UNPROVEN, "never rehearsed: no drill has restored it yet"
@@ -64,6 +64,8 @@ def _rehearsed(site: Site, drill: Drill | None, now: dt.datetime) -> tuple[Certa
     age = now - drill.at
     if age > dt.timedelta(seconds=policy.seconds(site.policy.drill_every)) + policy.GRACE:
         return Certainty.STALE, f"the last drill is {age.days} days old (promised: every {site.policy.drill_every})"
+    if drill.generation not in ids:
+        return Certainty.STALE, f"the generation that was rehearsed is gone: {drill.generation}"
     return Certainty.PROVEN, ""
 
 

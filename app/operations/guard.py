@@ -15,6 +15,8 @@ import unicodedata
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from app.operations import check, look
 from app.operations.intent import Intent
 from backends import ssh
@@ -123,9 +125,22 @@ async def follow(session: Session, site: Site, operation: str) -> AsyncGenerator
     In read-only mode it only reads: a question is left to another client. Raises as `start` does.
     """
     agent = session.agent(site)
-    async with contextlib.aclosing(_Attended(session, site, agent).run(operation=operation)) as events:
-        async for event in events:
-            yield event
+    try:
+        async with contextlib.aclosing(_Attended(session, site, agent).run(operation=operation)) as events:
+            async for event in events:
+                yield event
+    except AgentError as error:
+        if error.code == "no_operation":
+            await _lose(session, site, operation)
+        raise
+
+
+async def _lose(session: Session, site: Site, operation: str) -> None:
+    """Somebody removed it from its server: how it ended is not known, and it does not run."""
+    known = await session.journal.operation(operation)
+    if known is not None and known.outcome is None:
+        lost = "its server no longer knows it; look at the site"
+        await session.journal.operation_ended(msgspec.structs.replace(known, outcome=Outcome.NEEDS_HAND, detail=lost))
 
 
 async def cancel(session: Session, site: Site, operation: str) -> bool:

@@ -1,4 +1,7 @@
-"""The Textual program: owns what is known of the fleet and the operations, and turns keys into calls on the desk."""
+"""The Textual program: owns what is known of the fleet and the operations, and turns keys into calls on the desk.
+
+A screen that the first frame does not show is imported when it is first opened.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ import datetime as dt
 import unicodedata
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import aclosing
+from functools import cached_property
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textual import events, on
 from textual.app import App
@@ -20,15 +24,8 @@ from app.actions import BY_ID, Place, allowed
 from app.desk import Desk
 from app.jobs import Jobs, defect
 from app.screens.about_site import AboutSite, Scene
-from app.screens.asking import Asking
-from app.screens.details import Details
 from app.screens.dialog import Dialog
 from app.screens.fleet import FleetScreen
-from app.screens.generations import Generations
-from app.screens.help import Help
-from app.screens.log import Log
-from app.screens.palette import Palette
-from app.screens.updates import Updates
 from backends.records import (
     ModoseruError,
     Operation,
@@ -43,6 +40,9 @@ from widgets.job import Job
 from widgets.key_line import KeyLine
 from widgets.language import tr
 from widgets.site_page import SiteNews
+
+if TYPE_CHECKING:
+    from app.screens.asking import Asking
 
 FRAME_S = 0.1
 """At most ten repaints a second, however many results come (DESIGN 8)."""
@@ -92,16 +92,21 @@ class Dashboard(App[None]):
         self._errands: set[asyncio.Task[None]] = set()
         self._jobs_moved = False
         self.jobs = Jobs(desk, now, self._job_moved, self._job_ended)
-        self._asking = Asking(self, desk, self.jobs)
         self.fleet = FleetScreen(Scene(desk.name, desk.zone, now, desk.read_only))
+
+    @cached_property
+    def _asking(self) -> Asking:
+        from app.screens.asking import Asking
+
+        return Asking(self, self._desk, self.jobs)
 
     # ------------------------------------------------------------ start and end
 
     def get_default_screen(self) -> Screen[Any]:
         return self.fleet
 
-    async def on_mount(self) -> None:
-        self._take(await self._desk.last_known())
+    def on_mount(self) -> None:
+        self._take(self._desk.known)
         self._show_header()
         self.call_after_refresh(self._begin)
         self.set_interval(1.0, self._second)
@@ -147,6 +152,12 @@ class Dashboard(App[None]):
 
     # ------------------------------------------------------------ what is known
 
+    @property
+    def looked_at_all(self) -> bool:
+        """Whether every site that was to be looked at has been."""
+        done, total = self._looking
+        return 0 < total <= done
+
     def _take(self, statuses: Sequence[SiteStatus]) -> None:
         """Make `statuses` what is known of their sites."""
         rows = []
@@ -172,8 +183,9 @@ class Dashboard(App[None]):
         name = self.fleet.site_name
         self.fleet.show(self.news(name) if name is not None else None)
         for screen in self.screen_stack:
-            if isinstance(screen, Details):
-                screen.show(self.news(screen.site_name))
+            if isinstance(screen, AboutSite):
+                name = screen.site_name
+                screen.show(self.news(name) if name is not None else None)
 
     @on(FleetList.Highlighted)
     def _other_site(self) -> None:
@@ -242,7 +254,7 @@ class Dashboard(App[None]):
         for screen in self.screen_stack:
             if isinstance(screen, AboutSite):
                 screen.strip.show(self.jobs.all)
-            elif isinstance(screen, Log):
+            elif isinstance(screen, Dialog):
                 screen.renew()
 
     def _second(self) -> None:
@@ -315,6 +327,8 @@ class Dashboard(App[None]):
             do(site)
 
     def _do_open(self, site: Site) -> None:
+        from app.screens.details import Details
+
         if not isinstance(self.screen, Details):
             self.push_screen(Details(self.fleet.scene, self.news(site.name)))
             self._job_moved()
@@ -330,9 +344,13 @@ class Dashboard(App[None]):
         self.jobs.dismiss()
 
     def _do_help(self) -> None:
+        from app.screens.help import Help
+
         self.push_screen(Help(read_only=self._desk.read_only))
 
     def _do_palette(self) -> None:
+        from app.screens.palette import Palette
+
         self.push_screen(CommandPalette([Palette], placeholder=tr("An action or a site…")))
 
     def _do_theme(self) -> None:
@@ -346,8 +364,8 @@ class Dashboard(App[None]):
         self._show_jobs()
 
     def _do_copy(self) -> None:
-        if isinstance(self.screen, (AboutSite, Log)):
-            self.copy_to_clipboard(self.screen.plain)
+        if isinstance(self.screen, (AboutSite, Dialog)) and (text := self.screen.plain):
+            self.copy_to_clipboard(text)
             self.tell(tr("Copied"), alarm=False)
 
     def _do_quit(self) -> None:
@@ -376,6 +394,8 @@ class Dashboard(App[None]):
         self._errand(self._asking.undo(site), site.name, "undo")
 
     def _do_choose(self, site: Site) -> None:
+        from app.screens.generations import Generations
+
         known = self._statuses[site.name].generations
         if known:
             dialog = Generations(site.name, known, self._clock())
@@ -384,6 +404,8 @@ class Dashboard(App[None]):
             self.tell(tr("{site} has no generation yet; b makes one", site=site.name))
 
     def _do_update(self, site: Site) -> None:
+        from app.screens.updates import Updates
+
         pending = self._statuses[site.name].updates
         if pending:
             self._errand(self._asking.chosen_update(site, Updates(site.name, pending)), site.name, "update")
@@ -413,6 +435,8 @@ class Dashboard(App[None]):
             for event in await self._desk.events(known[0].operation):
                 job.apply(event)
         if job is not None:
+            from app.screens.log import Log
+
             self.push_screen(Log(job, self._clock, self._desk.zone))
         else:
             self.tell(tr("Nothing has been done on {site} yet", site=site.name))

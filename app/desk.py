@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import gc
 import importlib
 import zoneinfo
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from app.operations.intent import Intent
@@ -27,12 +28,12 @@ class Desk(Protocol):
     def read_only(self) -> bool: ...
     @property
     def sites(self) -> tuple[Site, ...]: ...
+    @property
+    def known(self) -> Sequence[SiteStatus]:
+        """All sites as the journal had them at the start; what was never seen is unknown."""
 
     def host(self, site: Site) -> HostPage | None:
         """The page of `hosts.d` for the site's host."""
-
-    async def last_known(self) -> list[SiteStatus]:
-        """All sites from the journal, at once, without a connection; what was never seen is unknown."""
 
     async def warm(self) -> None:
         """Load what connects (FACTS 10: asyncssh costs a quarter of a second). Called after the first frame."""
@@ -60,8 +61,10 @@ class Desk(Protocol):
 class SessionDesk:
     """The desk of a real session. What connects is imported in `warm`, after the first frame."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(
+        self, session: Session, known: Sequence[SiteStatus], after_first_frame: Callable[[], None] | None = None
+    ) -> None:
+        self._session, self.known, self._after_first_frame = session, known, after_first_frame
         info = session.fleet.settings.fleet
         self.name, self.zone = info.name, zoneinfo.ZoneInfo(info.timezone)
         self.read_only, self.sites = session.read_only, session.fleet.sites
@@ -69,14 +72,20 @@ class SessionDesk:
     def host(self, site: Site) -> HostPage | None:
         return self._session.fleet.hosts.get(site.ssh.host)
 
-    async def last_known(self) -> list[SiteStatus]:
+    @classmethod
+    async def of(cls, session: Session, after_first_frame: Callable[[], None] | None = None) -> SessionDesk:
+        """Reads the journal first, so that the first frame shows the fleet and no second one is needed."""
         from app.operations import check
 
-        return await check.last_known(self._session)
+        return cls(session, await check.last_known(session), after_first_frame)
 
     async def warm(self) -> None:
-        await asyncio.to_thread(importlib.import_module, "asyncssh")
-        await asyncio.to_thread(importlib.import_module, "app.operations.guard")
+        if self._after_first_frame is not None:
+            self._after_first_frame()
+        for name in ("asyncssh", "backends.tls", "backends.web", "app.operations.guard"):
+            await asyncio.to_thread(importlib.import_module, name)
+        gc.freeze()  # what was imported stays: `opening` kept the collector off until here
+        gc.enable()
 
     def check(self, sites: Sequence[Site]) -> AsyncGenerator[SiteStatus]:
         from app.operations import check

@@ -1,40 +1,63 @@
-"""Opens the dashboard: on the fleet of a folder, or on the embedded one."""
+"""Opens the dashboard: on the fleet of a folder, or on the embedded one.
+
+The way to the first frame: what it needs is imported below, with the garbage collector off.
+"""
 
 from __future__ import annotations
 
-import os
+import contextlib
+import gc
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from app import session as sessions
-from app import speaking
-from app.session import Session
+if TYPE_CHECKING:
+    from app.session import Session
 
 
 async def dashboard(folder: Path, *, read_only: bool) -> int:
     """Until the operator leaves; what runs on servers goes on there. Raises BadConfig, JournalBroken."""
-    async with sessions.opened(folder, read_only=read_only) as held:
-        speaking.speak(held.fleet.settings.fleet.language)
-        return await _shown(held)
+    with _hurried():
+        from app import session as sessions
+
+        async with sessions.opened(folder, read_only=read_only) as held:
+            return await _shown(held, held.fleet.settings.fleet.language)
 
 
 async def demo(*, sites: int, language: str | None, read_only: bool) -> int:
     """The embedded fleet; its servers come up behind the painted screen, its folder goes when the operator leaves."""
-    from app.demo.fleet import embedded
-    from widgets.language import choose
+    with _hurried():
+        import os
 
-    spoken = choose(language, os.environ)
-    speaking.speak(spoken)
-    async with (
-        embedded(sites, language=spoken) as fleet,
-        sessions.opened(fleet.config, read_only=read_only, journal=fleet.folder / "journal.db") as held,
-    ):
-        await held.journal.remember_all(fleet.journal_seed)
-        return await _shown(held)
+        from app import session as sessions
+        from app.demo.fleet import embedded
+        from widgets.language import choose
+
+        spoken = choose(language, os.environ)
+        async with (
+            embedded(sites, language=spoken, start=False) as fleet,
+            sessions.opened(fleet.config, read_only=read_only, journal=fleet.folder / "journal.db") as held,
+        ):
+            await held.journal.remember_all(fleet.journal_seed)
+            return await _shown(held, spoken, fleet.start)
 
 
-async def _shown(held: Session) -> int:
+@contextlib.contextmanager
+def _hurried() -> Iterator[None]:
+    """Without the garbage collector until `SessionDesk.warm`: imports make next to no garbage, and looking for it took
+    27 of their 197 ms."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+async def _shown(held: Session, language: str | None, after_first_frame: Callable[[], None] | None = None) -> int:
+    from app import speaking
     from app.dashboard import Dashboard
     from app.desk import SessionDesk
 
-    await Dashboard(SessionDesk(held)).run_async()
+    speaking.speak(language)
+    await Dashboard(await SessionDesk.of(held, after_first_frame)).run_async()
     return 0

@@ -35,8 +35,8 @@ class Cell(NamedTuple):
 
 
 Line = tuple[Cell, ...]
-_WORDS = re.compile(r"\s+|[\u2e80-\uffef]|[^\s\u2e80-\uffef]+")
-"""Blanks, words, and single characters of scripts that are written without blanks."""
+_WORDS = re.compile(r"\s+|[!-\u2e7f]+|.")
+"""Blanks, words, and single characters of scripts that are written without blanks (from U+2E80 on)."""
 
 
 def said(text: str | None, limit: int = 300) -> str:

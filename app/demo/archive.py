@@ -19,14 +19,12 @@ from msgspec import Struct
 from msgspec import json as msgspec_json
 from msgspec.structs import replace
 
-from app.demo import contents
-from app.demo.cast import Character
+from app.demo.history import identity, moment, past
 from app.demo.site import DemoSite, read_tables
-from backends.records import GENERATION_ID, Generation, GenerationState, ModoseruError
+from backends.records import GENERATION_ID, Generation, ModoseruError
 
 TREE, DATABASE, SUMMARY = "site.tar", "database.json", "summary.json"
 HASHES, VERIFIED = "hashes.json", "verified"
-_WEEK = dt.timedelta(days=7)
 
 
 class Summary(Struct, frozen=True, kw_only=True):
@@ -42,38 +40,6 @@ class Summary(Struct, frozen=True, kw_only=True):
 Hashes = dict[str, str]
 """SHA-256 of each file, and of the database under its own name."""
 _SUMMARY = msgspec_json.Decoder(Summary)
-
-
-def identity(when: dt.datetime) -> str:
-    return f"{when:%Y%m%dT%H%M%SZ}"
-
-
-def moment(name: str) -> dt.datetime:
-    """The time that an id says."""
-    return dt.datetime.strptime(name, "%Y%m%dT%H%M%SZ").replace(tzinfo=dt.UTC)
-
-
-def past(character: Character, birth: dt.datetime) -> list[Generation]:
-    """The weekly history that the site has when the demo opens, newest first."""
-    extent = contents.Extent(character, birth)
-    found = []
-    for index in range(character.generations):
-        when = (birth - dt.timedelta(days=character.newest_days) - index * _WEEK).replace(microsecond=0)
-        files, size, rows = extent.at(when)
-        found.append(
-            Generation(
-                id=identity(when),
-                created=when,
-                bytes=size,
-                files=files,
-                tables=len(contents.TABLES),
-                rows=rows,
-                state=GenerationState.SUSPECT if character.suspect == index else GenerationState.COMPLETE,
-                verified_at=when + dt.timedelta(days=1) if index else None,
-                stored=size if index == character.generations - 1 else size // 24,
-            )
-        )
-    return found
 
 
 class Archive:

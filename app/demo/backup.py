@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from app.demo import archive, contents
 from app.demo.archive import Summary
+from app.demo.history import moment
 from app.demo.operation import matcher
 from app.demo.site import write_tables
 from app.demo.worker import Worker
@@ -70,7 +71,7 @@ async def make_generation(worker: Worker, reason: str) -> Made:
     extent = total + contents.weight(count)
     generation = Generation(
         id=name,
-        created=archive.moment(name),
+        created=moment(name),
         bytes=extent,
         files=len(paths),
         tables=len(contents.TABLES),

@@ -2,25 +2,27 @@
 
 Needs no root, no PHP and no network beyond loopback; everything lies in one temporary folder that goes at the end. What
 `embedded` does before it yields is what stands before the first painted frame: it writes files and opens ports; the
-servers come up behind it, and connections that come too early wait in the ports' queues.
+servers come up behind it, and connections that come too early wait in the ports' queues. What only they need
+is imported behind it too.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import datetime as dt
+import functools
 import importlib
 import os
 import signal
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from app.demo import configuration, domain, known
@@ -28,10 +30,10 @@ from app.demo.cast import cast
 from app.demo.folder import TemporaryFolder, sweep
 from app.demo.runtime import Runtime, utc_now
 from app.demo.site import DemoSite
-from app.demo.twin import Twin
 
 if TYPE_CHECKING:
     from app.demo.sshd import Account
+    from app.demo.twin import Twin
 
 DEFAULT_SITES = 24
 MOST_SITES = 1000
@@ -41,18 +43,43 @@ class Demo:
     """An open demo. `config` is what `--config` would name; `journal_seed` what its journal starts with."""
 
     def __init__(
-        self, folder: Path, sites: Mapping[str, DemoSite], twin: Twin, seed: tuple[known.Remembered, ...]
+        self, folder: Path, sites: Mapping[str, DemoSite], runtime: Runtime, seed: tuple[known.Remembered, ...]
     ) -> None:
         self.folder, self.config = folder, folder / "config"
-        self.sites, self.twin, self.journal_seed = sites, twin, seed
+        self.sites, self.runtime, self.journal_seed = sites, runtime, seed
         self.ready = asyncio.Event()
         """Set when every server answers."""
-        self.starting: asyncio.Task[None] | None = None
+        self._servers: Callable[[], Coroutine[Any, Any, None]] | None = None
+        self._starting: asyncio.Task[None] | None = None
+
+    @functools.cached_property
+    def twin(self) -> Twin:
+        """Every account's server at once."""
+        from app.demo.twin import Twin
+
+        return Twin(self.runtime)
+
+    def started_by(self, servers: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._servers = servers
+
+    def start(self) -> None:
+        """Lets the servers come up, unless they do so already."""
+        if self._starting is None and self._servers is not None:
+            self._starting = asyncio.create_task(self._servers(), name="demo servers")
+            self._starting.add_done_callback(lambda task: task.cancelled() or task.exception())  # `up` tells it
 
     async def up(self) -> None:
         """Waits until the servers answer; raises what kept them from it."""
-        if self.starting is not None:
-            await asyncio.shield(self.starting)
+        self.start()
+        if self._starting is not None:
+            await asyncio.shield(self._starting)
+
+    async def stop_starting(self) -> None:
+        """Ends what `start` began, where it has not ended."""
+        self._servers = None
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
 
 
 class _Ports:
@@ -87,11 +114,13 @@ async def embedded(
     speed: float = 1.0,
     clock: Callable[[], dt.datetime] = utc_now,
     parent: Path | None = None,
+    start: bool = True,
 ) -> AsyncIterator[Demo]:
     """Opens a fleet of `sites` sites; `speed` above 1 hurries its operations, `INSTANT` lets them not pause at all.
 
-    `parent` is where the temporary folder is made. On SIGTERM and SIGHUP the task that entered is cancelled, the folder
-    is removed as at any other end, and the signal then takes its course.
+    `parent` is where the temporary folder is made. Without `start` the servers wait for `Demo.start`: what they import
+    would cost the first frame 0.1 s, for threads share one interpreter. On SIGTERM and SIGHUP the task that entered is
+    cancelled, the folder is removed as at any other end, and the signal then takes its course.
     """
     if not 1 <= sites <= MOST_SITES:
         raise ValueError(f"a demo has 1 to {MOST_SITES} sites")
@@ -101,6 +130,8 @@ async def embedded(
         ports = _Ports()
         try:
             async with _opened(sites, language, runtime, temporary.path, ports) as demo:
+                if start:
+                    demo.start()
                 yield demo
         finally:
             ports.close()
@@ -135,18 +166,16 @@ async def _opened(count: int, language: str, runtime: Runtime, folder: Path, por
         character.name: DemoSite(character, folder / "home" / character.user, birth, language)
         for character in characters
     }
-    demo = Demo(folder, sites, Twin(runtime), tuple(known.seed(characters, birth, language)))
+    demo = Demo(folder, sites, runtime, tuple(known.seed(characters, birth, language)))
     servers = contextlib.AsyncExitStack()
-    starting = asyncio.create_task(_start(demo, servers, ports, host_key, client_key), name="demo servers")
-    starting.add_done_callback(lambda task: task.cancelled() or task.exception())  # told by `up`, never to the log
-    demo.starting = starting
+    demo.started_by(lambda: _start(demo, servers, ports, host_key, client_key))
     try:
         yield demo
     finally:
-        starting.cancel()
-        await asyncio.gather(starting, return_exceptions=True)
+        await demo.stop_starting()
         await servers.aclose()
-        await demo.twin.close()
+        if "twin" in demo.__dict__:
+            await demo.twin.close()
 
 
 async def _start(
@@ -157,7 +186,7 @@ async def _start(
     client_key: ed25519.Ed25519PrivateKey,
 ) -> None:
     """Brings the servers up. What is slow to import is imported in a thread, while the screen is already painted."""
-    run, sites = demo.twin.runtime.run, tuple(demo.sites.values())
+    run, sites = demo.runtime.run, tuple(demo.sites.values())
     names = ("authority", "web", "registry", "sshd")
     authority, web, registry, sshd = [await run(importlib.import_module, f"app.demo.{name}") for name in names]
     certificates, birth = demo.folder / "certificates", sites[0].birth
@@ -190,15 +219,20 @@ def _accounts(account: type[Account], sites: Sequence[DemoSite]) -> dict[str, Ac
     }
 
 
+# By hand: cryptography's serialization imports every cipher that a key file can have, 6 ms before the first frame.
+
+
 def _private(key: ed25519.Ed25519PrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
-    )
+    """As PKCS 8 has it (RFC 8410, 7)."""
+    der = bytes.fromhex("302e020100300506032b657004220420") + key.private_bytes_raw()
+    return b"-----BEGIN PRIVATE KEY-----\n" + base64.b64encode(der) + b"\n-----END PRIVATE KEY-----\n"
 
 
 def _public(key: ed25519.Ed25519PrivateKey) -> str:
-    """`ssh-ed25519 AAAA…`, as a site's file pins it."""
-    return key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
+    """`ssh-ed25519 AAAA…`, as a site's file pins it (RFC 8709, 4)."""
+    parts = (b"ssh-ed25519", key.public_key().public_bytes_raw())
+    blob = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    return f"ssh-ed25519 {base64.b64encode(blob).decode()}"
 
 
 @contextlib.contextmanager

@@ -8,19 +8,15 @@ from typing import Any
 
 from app.demo import archive
 from app.demo.archive import Archive
-from app.demo.cast import Character
-from app.demo.contents import TABLES, slug_file, weight
 from app.demo.contents import rows as count_rows
+from app.demo.contents import slug_file, weight
+from app.demo.description import describe
 from app.demo.operation import matcher
 from app.demo.rendering import faulty_plugin
 from app.demo.restore import Only, chosen
 from app.demo.site import DemoSite
 from app.demo.update import installed, pending, wordpress
 from backends.records import Administrator, BootError, Generation, Inspection, Plugin
-
-DISK = 20_000_000_000
-_NO_DUMP = "mysqldump is not on the PATH: the database is dumped through PHP"
-_OLD_PHP = "the command line has PHP 7.4, which is past its end of life"
 
 
 def inspect(site: DemoSite, at: dt.datetime, generations: tuple[Generation, ...], operation: str | None) -> Inspection:
@@ -59,30 +55,6 @@ def inspect(site: DemoSite, at: dt.datetime, generations: tuple[Generation, ...]
         operation=operation,
         generations=generations,
     )
-
-
-def describe(character: Character, at: dt.datetime, **seen: Any) -> Inspection:
-    """An inspection of the character's site: the fields that its server decides, and what was `seen`."""
-    home = f"https://{character.host}"
-    plain = character.number % 3 == 1
-    fields: dict[str, Any] = {
-        "agent": "twin-1",
-        "at": at,
-        "php_cli": f"{character.php}.14",
-        "php_web": f"{character.php}.14",
-        "locale": "ja",
-        "home": home,
-        "siteurl": home,
-        "database_engine": "mariadb",
-        "database_version": character.database_version,
-        "database_name": character.user,
-        "prefix": "wp_",
-        "tables": len(TABLES),
-        "disk_free": DISK // 100 * (20 + character.number * 7 % 60),
-        "disk_total": DISK,
-        "missing": ((_NO_DUMP,) if plain else ()) + ((_OLD_PHP,) if character.php == "7.4" else ()),
-    }
-    return Inspection(**fields | seen)
 
 
 def _tables(site: DemoSite) -> dict[str, Any]:

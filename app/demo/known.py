@@ -9,11 +9,11 @@ import datetime as dt
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from app.demo.archive import past
 from app.demo.cast import NEWEST_WORDPRESS, CertificateKind, Character, Condition
 from app.demo.contents import slug_file, weight
+from app.demo.description import describe
 from app.demo.domain import expiry
-from app.demo.inspection import describe
+from app.demo.history import past
 from backends.records import (
     Administrator,
     BootError,

@@ -13,6 +13,7 @@ from app.actions import Place, bindings, key, keys
 from widgets.jobs_strip import JobsStrip
 from widgets.key_line import KeyLine
 from widgets.language import tr
+from widgets.site_page import SiteNews
 
 
 class Scene(NamedTuple):
@@ -40,6 +41,10 @@ class AboutSite(Screen[None]):
 
     @property
     def site_name(self) -> str | None:
+        raise NotImplementedError
+
+    def show(self, news: SiteNews | None) -> None:
+        """Say the news of `site_name`."""
         raise NotImplementedError
 
     def act(self, action: str) -> bool:

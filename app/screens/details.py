@@ -42,7 +42,9 @@ class Details(AboutSite):
         self.query_one("#page").focus()
         self.show(self._news)
 
-    def show(self, news: SiteNews) -> None:
+    def show(self, news: SiteNews | None) -> None:
+        if news is None:
+            return
         self._news = news
         page = self.query_one(_Page)
         width = page.scrollable_content_region.width or 80

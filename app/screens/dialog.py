@@ -60,6 +60,14 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
             return True
         return BY_ID[action].place is Place.MOVE and self.move(action)
 
+    def renew(self) -> None:
+        """An operation has moved on: show it, where this dialog tells of one."""
+
+    @property
+    def plain(self) -> str:
+        """What `y` copies; empty where nothing is."""
+        return ""
+
     def move(self, direction: str) -> bool:
         """Move in the dialog's list; False where it has none."""
         return False

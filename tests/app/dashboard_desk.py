@@ -39,9 +39,6 @@ class FakeDesk:
     def host(self, site: Site) -> HostPage | None:
         return HostPage(panel="https://panel.host.example/", phone="+81-3-0000-0000", hours="24 h")
 
-    async def last_known(self) -> list[SiteStatus]:
-        return self.known
-
     async def warm(self) -> None:
         self.calls.append(("warm",))
 

@@ -16,10 +16,10 @@ import pytest
 
 from app import fleet
 from app.demo import contents, known
-from app.demo.archive import past
 from app.demo.cast import cast
 from app.demo.fleet import Demo, embedded
 from app.demo.folder import PREFIX, TemporaryFolder, sweep
+from app.demo.history import past
 from app.demo.site import DemoSite, read_tables
 from backends import tls, web
 from backends.agent.client import AgentError, Agents, Ended, Launched

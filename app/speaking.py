@@ -212,7 +212,7 @@ def preview(site: str, found: Preview, *, as_json: bool) -> None:
     from app.operations.restore import goes
 
     _line(f"Restoring {site} to {found.generation} would mean:")
-    for sentence in goes(found.loss, "all"):
+    for sentence in goes(found, "all"):
         _line(f"  {sentence}")
     for kind, blockers in (("blocked", found.blockers), ("warning", found.warnings)):
         for one in blockers:

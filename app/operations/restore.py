@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING
 
 from app.operations import check, look
 from app.operations.intent import Intent
-from backends.records import GENERATION_ID, Generation, GenerationState, ModoseruError, Site
+from backends.agent.client import AgentError, Preview
+from backends.records import GENERATION_ID, Blocker, Generation, GenerationState, ModoseruError, Site
 
 if TYPE_CHECKING:
     from app.session import Session
-    from backends.agent.client import Loss, Preview
 
 PARTS = ("all", "files", "database")
+FILES_GONE = {"no_root", "no_wordpress", "no_config"}
+"""Codes of an agent that finds no WordPress where the site should be."""
+UNSEEN = {*FILES_GONE, "no_database"}
+"""Codes of warnings after which a loss of nothing means that nobody could count it."""
 
 
 class NoGeneration(ModoseruError):  # noqa: N818 - says what happened
@@ -62,7 +66,7 @@ async def plan(
             "expect": look.travelling(expected, title=False),
         },
         question=f"Restore {site.name} to {when(chosen)}?",
-        goes=(*goes(found.loss, only), *(warning.message for warning in found.warnings), *doubts(chosen)),
+        goes=(*goes(found, only), *(warning.message for warning in found.warnings), *doubts(chosen)),
         stays=(
             "What is overwritten is kept on the server: undo brings it back.",
             "Until the new state is whole and verified the site goes on serving.",
@@ -80,7 +84,14 @@ async def foreseen(session: Session, site: Site, generation: str | None, only: s
 
 
 async def preview(session: Session, site: Site, generation: str, only: str | Sequence[str]) -> Preview:
-    return await session.agent(site).preview(generation, only if isinstance(only, str) else list(only))
+    """What the server says would be lost. A site whose files are gone cannot, and must be restorable all the same."""
+    try:
+        return await session.agent(site).preview(generation, only if isinstance(only, str) else list(only))
+    except AgentError as error:
+        if error.code not in FILES_GONE:
+            raise
+        unknown = Blocker(code=error.code, message=f"What would be lost is not known: {error.message}.")
+        return Preview(generation=generation, warnings=(unknown,))
 
 
 def choose(site: Site, generations: Sequence[Generation], wanted: str | None) -> Generation:
@@ -120,8 +131,9 @@ def when(generation: Generation) -> str:
     return f"{generation.id} ({ago} ago)"
 
 
-def goes(loss: Loss, only: str | Sequence[str]) -> list[str]:
-    """What is newer than the generation, as sentences."""
+def goes(found: Preview, only: str | Sequence[str]) -> list[str]:
+    """What is newer than the generation, as sentences; that nothing is, only where all of it could be seen."""
+    loss = found.loss
     if not isinstance(only, str):
         return [f"Replaced: {path}" for path in only]
     words = {"posts": "posts and pages", "comments": "comments", "users": "users", "orders": "orders", "files": "files"}
@@ -131,6 +143,8 @@ def goes(loss: Loss, only: str | Sequence[str]) -> list[str]:
         "files": "All files are replaced; the database stays.",
         "database": "The whole database is replaced; the files stay.",
     }
-    lost = [f"Newer than it, and gone: {', '.join(newer)}."] if newer else ["Nothing is newer than it."]
+    unseen = any(warning.code in UNSEEN for warning in found.warnings)
+    nothing = [] if unseen else ["Nothing is newer than it."]
+    lost = [f"Newer than it, and gone: {', '.join(newer)}."] if newer else nothing
     titles = [f"Newest: {', '.join(f'“{title}”' for title in loss.newest[:3])}"] if loss.newest else []
     return [sentences[only], *lost, *titles]

@@ -46,4 +46,4 @@ async def _goes(session: Session, site: Site, last: RemoteOperation) -> tuple[st
     if not last.whole or last.generation is None:
         return ("What the site shows now is put aside.",)
     found = await restore.preview(session, site, last.generation, "all")
-    return tuple(restore.goes(found.loss, "all"))
+    return tuple(restore.goes(found, "all"))

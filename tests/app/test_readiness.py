@@ -23,6 +23,7 @@ from backends.records import (
     SshSettings,
     State,
     Update,
+    Verdict,
 )
 
 NOW = dt.datetime(2026, 11, 23, 2, 15, tzinfo=dt.UTC)
@@ -41,7 +42,7 @@ def generation(days: float = 0, **more: Any) -> Generation:
     return Generation(id=created.strftime("%Y%m%dT%H%M%SZ"), created=created, **more)
 
 
-def verdict(*generations: Generation, contact: Contact | None = None, site: Site = SITE) -> readiness.Verdict:
+def verdict(*generations: Generation, contact: Contact | None = None, site: Site = SITE) -> Verdict:
     return readiness.verdict(site, Known(generations=generations, contact=contact), NOW)
 
 

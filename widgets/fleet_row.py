@@ -129,12 +129,19 @@ def worst_first(row: FleetRow) -> SortKey:
     return _STATE_RANK[urgency(status)], health, verdict, soonest(status), -len(status.updates), status.name
 
 
+def light(status: SiteStatus) -> Cell:
+    """The sign that stands before a site. It is green only where a restore was tried: nothing wrong is not enough."""
+    state = urgency(status)
+    if state is State.OK and status.verdict is not Certainty.PROVEN:
+        return Cell(words.UNTRIED_GLYPH, Tone.DIM)
+    return Cell(words.STATE_GLYPHS[state], words.STATE_TONES[state])
+
+
 # ---------------------------------------------------------------- the cells of a row
 
 
 def _glyph(row: FleetRow, _now: dt.datetime) -> Cell:
-    state = urgency(row.status)
-    return Cell(words.STATE_GLYPHS[state], words.STATE_TONES[state])
+    return light(row.status)
 
 
 def _site(row: FleetRow, _now: dt.datetime) -> Cell:
@@ -220,7 +227,7 @@ def _owner(row: FleetRow, _now: dt.datetime) -> Cell:
 
 
 def _why(row: FleetRow, _now: dt.datetime) -> Cell:
-    return Cell(wrong(row.status), words.STATE_TONES[urgency(row.status)])
+    return Cell(wrong(row.status), light(row.status).tone)
 
 
 def _rto(row: FleetRow, _now: dt.datetime) -> Cell:

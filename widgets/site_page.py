@@ -12,8 +12,8 @@ from rich.cells import cell_len
 from backends.records import Certainty, Generation, GenerationState, HostPage, Operation, Site, SiteStatus, State
 from widgets import words
 from widgets.cells import Cell, Line, Tone, labelled, said
-from widgets.fleet_row import complaints, only_age, urgency, wrong
-from widgets.language import tr, tr_n
+from widgets.fleet_row import complaints, light, only_age, wrong
+from widgets.language import mark, tr, tr_n
 from widgets.sentences import told
 
 STALE_S = 3600.0
@@ -35,8 +35,8 @@ class SiteNews(Struct, frozen=True):
 def brief(news: SiteNews, now: dt.datetime) -> list[Line]:
     """Three lines, for screens too narrow for the pane."""
     status = news.status
-    state = urgency(status)
-    head = Cell(f" {words.STATE_GLYPHS[state]} {status.name}  ", words.STATE_TONES[state])
+    glyph, tone = light(status)
+    head = Cell(f" {glyph} {status.name}  ", Tone.STRONG if tone is Tone.DIM else tone)
     verdict = Cell(_verdict(status) + "   ", words.VERDICT_TONES[status.verdict])
     asked = Cell(" " + tr("Can it be restored?") + " ", Tone.DIM)
     back = Cell(" " + tr("site broken → {what}", what=_back(status, "server", now)) + "   ")
@@ -66,19 +66,37 @@ def whole(news: SiteNews, now: dt.datetime, zone: dt.tzinfo) -> list[Line]:
 
 
 def generation_line(generation: Generation, now: dt.datetime, *, in_full: bool = True) -> Line:
-    """A generation as lists show it: id, age, size, state; `in_full` also what is known of its bytes and its origin."""
+    """A generation as lists show it: id, age, and its state, green only where it was tried; `in_full` also its size and
+    origin."""
     age = words.compact_age((now - generation.created).total_seconds())
-    bytes_ = words.size(generation.bytes) if generation.bytes is not None else "?"
-    glyph = "▮" if generation.state is GenerationState.COMPLETE else "▯"
-    state = Cell(f"{glyph} {tr(words.GENERATION_WORDS[generation.state])}", words.GENERATION_TONES[generation.state])
-    head = Cell(f"{said(generation.id, 20)} {age:>3} {bytes_:>6}  ")
+    head = f"{said(generation.id, 20)} {age:>3} "
+    proof = _proof(generation, now)
+    if generation.state is GenerationState.COMPLETE and proof:
+        state = Cell(f"▮ {proof}", Tone.GOOD)
+    else:
+        glyph = "▮" if generation.state is GenerationState.COMPLETE else "▯"
+        word = tr(words.GENERATION_WORDS[generation.state])
+        state = Cell(f"{glyph} {word}", words.GENERATION_TONES[generation.state])
     if not in_full:
-        return head, state
-    proof = tr("verified") if generation.verified_at is not None else tr("not verified")
+        return Cell(head + " "), state
+    size = words.size(generation.bytes) if generation.bytes is not None else "?"
     tiers = {"server": tr("server"), "vault": tr("vault")}
-    parts = [proof, tiers.get(generation.tier, said(generation.tier, 20)), words.reason_word(generation.reason)]
+    parts = [] if proof else [tr("never read back")]
+    parts += [proof] if proof and state.tone is not Tone.GOOD else []
+    parts += [tiers.get(generation.tier, said(generation.tier, 20)), words.reason_word(generation.reason)]
     parts += [tr("pinned")] if generation.pinned else []
-    return head, state, Cell("  " + " · ".join(parts), Tone.DIM)
+    return Cell(f"{head}{size:>6}  "), state, Cell("  " + " · ".join(parts), Tone.DIM)
+
+
+def _proof(generation: Generation, now: dt.datetime) -> str:
+    """How its bytes were tried, and when; empty where they never were."""
+    for at, text in (
+        (generation.drilled_at, mark("rehearsed {age}")),
+        (generation.verified_at, mark("read back {age}")),
+    ):
+        if at is not None:
+            return tr(text, age=words.compact_age((now - at).total_seconds()))
+    return ""
 
 
 # ---------------------------------------------------------------- the questions
@@ -89,9 +107,9 @@ def _verdict(status: SiteStatus) -> str:
 
 
 def _headline(status: SiteStatus) -> list[Line]:
-    state = urgency(status)
+    glyph, tone = light(status)
     lines: list[Line] = [
-        (Cell(f"{words.STATE_GLYPHS[state]} ", words.STATE_TONES[state]), Cell(status.name, Tone.STRONG)),
+        (Cell(f"{glyph} ", tone), Cell(status.name, Tone.STRONG)),
         (Cell(f"  {said(status.url)}", Tone.DIM),),
     ]
     lines += [(Cell("  "), Cell(text, words.STATE_TONES[grave])) for grave, text in complaints(status)]

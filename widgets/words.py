@@ -11,6 +11,8 @@ from widgets.language import mark, tr, tr_n
 from widgets.sentences import told
 
 STATE_GLYPHS = {State.CRITICAL: "✖", State.WARNING: "!", State.UNKNOWN: "?", State.OK: "✔"}
+UNTRIED_GLYPH = "●"
+"""Of a site with which nothing is wrong, and whose restore nobody has tried."""
 STATE_TONES = {State.CRITICAL: Tone.BAD, State.WARNING: Tone.WARN, State.UNKNOWN: Tone.DIM, State.OK: Tone.GOOD}
 STATE_WORDS = {
     State.CRITICAL: mark("critical"),
@@ -61,7 +63,7 @@ GENERATION_WORDS = {
     GenerationState.DAMAGED: mark("damaged"),
 }
 GENERATION_TONES = {
-    GenerationState.COMPLETE: Tone.GOOD,
+    GenerationState.COMPLETE: Tone.PLAIN,
     GenerationState.SUSPECT: Tone.WARN,
     GenerationState.DAMAGED: Tone.BAD,
 }

@@ -9,7 +9,7 @@ from textual.widgets import Static
 
 from app.actions import ACTIONS, GROUPS, Place, allowed
 from app.screens.scrolled import Scrolled
-from backends.records import Certainty
+from backends.records import Certainty, State
 from widgets import words
 from widgets.cells import Cell, Line, Tone, fit
 from widgets.language import tr
@@ -55,6 +55,13 @@ def _signs() -> list[Line]:
     lines += [
         (Cell(f"  {fit(glyph, _KEY_WIDTH)}", words.STATE_TONES[state]), Cell(tr(words.STATE_WORDS[state])))
         for state, glyph in words.STATE_GLYPHS.items()
+        if state is not State.OK
+    ]
+    untried = (Cell(f"  {fit(words.UNTRIED_GLYPH, _KEY_WIDTH)}", Tone.DIM), Cell(tr("nothing is wrong; untried")))
+    proven = words.STATE_GLYPHS[State.OK], words.STATE_TONES[State.OK]
+    lines += [
+        untried,
+        (Cell(f"  {fit(proven[0], _KEY_WIDTH)}", proven[1]), Cell(tr("nothing is wrong, and it is proven"))),
     ]
     told = {
         Certainty.PROVEN: tr("a rehearsal restored it lately"),

@@ -97,7 +97,7 @@ from backends.records import (
     visible,
     visible_tree,
 )
-from backends.ssh import Servers
+from backends.ssh import Refused, Servers
 
 T = TypeVar("T")
 PROTOCOL = 1
@@ -116,6 +116,7 @@ LINE_LIMIT = 4 * 1024 * 1024
 QUIET = 60.0
 """Seconds: the agent says something every five while it is followed, so silence is a lost connection."""
 COMPARED_FOR = 600.0
+NOISE_KEPT = 4096
 
 
 class AgentError(ModoseruError):
@@ -335,29 +336,36 @@ class Agent:
         raise AssertionError
 
     async def _stream(self, verb: str, fields: Mapping[str, Any]) -> AsyncGenerator[Launched | AnyEvent | Ended]:
-        await self._install()
-        marker, request = self._request(fields)
-        async with self._servers.stream(
-            self._site.ssh, self._words(verb), request, line_most=LINE_LIMIT, quiet=QUIET
-        ) as stream:
-            seen = False
-            async for line in stream:
-                answer = _answer_of(marker, line)
-                if answer is None:
-                    continue
-                seen = True
-                if "event" in answer:
-                    yield _event(answer["event"])
-                    continue
-                reply = _reply_of(answer)
-                if "operation" in reply:
-                    yield _decoded(reply, Launched)
-                else:
-                    yield _decoded(reply, Ended)
-                    return
+        for attempt in (1, 2):
+            await self._install(force=attempt == 2)
+            marker, request = self._request(fields)
+            seen, noise = False, b""
+            try:
+                async with self._servers.stream(
+                    self._site.ssh, self._words(verb), request, line_most=LINE_LIMIT, quiet=QUIET
+                ) as stream:
+                    async for line in stream:
+                        answer = _answer_of(marker, line)
+                        if answer is None:
+                            noise = (noise + line)[-NOISE_KEPT:]
+                            continue
+                        seen = True
+                        told = _told(answer)
+                        yield told
+                        if isinstance(told, Ended):
+                            return
+            except Refused as lost:
+                if seen and lost.code == "ssh_lost":
+                    raise self._cut() from lost
+                raise
             if seen:
-                raise AgentError("cut", f"the connection to {self._site.ssh.host} was lost", "it is followed again")
-            raise _no_answer(self._site, stream.stderr_tail(), stream.exit_status)
+                raise self._cut()
+            output = stream.stderr_tail() + noise
+            if attempt == 2 or not _is_missing(output):
+                raise _no_answer(self._site, output, stream.exit_status)
+
+    def _cut(self) -> AgentError:
+        return AgentError("cut", f"the connection to {self._site.ssh.host} was lost", "it is followed again")
 
     async def _install(self, *, force: bool = False) -> None:
         """Compares the agent's bytes on the server, once in ten minutes, and copies them where they differ."""
@@ -400,6 +408,14 @@ def _answer_of(marker: str, line: bytes) -> dict[str, Any] | None:
         raise AgentError("bad_answer", f"the server's answer is not readable: {error}", "look at the server") from error
     tree: dict[str, Any] = visible_tree(answer)
     return tree
+
+
+def _told(answer: dict[str, Any]) -> Launched | AnyEvent | Ended:
+    """One line of a verb that follows."""
+    if "event" in answer:
+        return _event(answer["event"])
+    reply = _reply_of(answer)
+    return _decoded(reply, Launched) if "operation" in reply else _decoded(reply, Ended)
 
 
 def _reply_of(answer: dict[str, Any]) -> dict[str, Any]:

@@ -36,8 +36,7 @@ final class Request
     public function __construct(array $fields)
     {
         $this->fields = $fields;
-        $this->marker = isset($fields['marker']) && preg_match('/^[0-9a-f]{8,64}$/', (string) $fields['marker'])
-            ? (string) $fields['marker'] : '';
+        $this->marker = is_string($fields['marker'] ?? null) && preg_match('/^[0-9a-f]{8,64}$/D', $fields['marker']) ? $fields['marker'] : '';
         if ($this->marker === '') {
             throw new Failure('bad_request', 'the request has no marker', 'update Modoseru');
         }
@@ -45,7 +44,7 @@ final class Request
             throw new Failure('protocol', 'the request is not of protocol ' . PROTOCOL, 'update Modoseru');
         }
         $site = $this->text('site');
-        if (!preg_match('/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/', $site)) {
+        if (!preg_match('/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/D', $site)) {
             throw new Failure('bad_request', 'the site name is not a plain word', 'rename the site');
         }
         $this->site = $site;
@@ -80,10 +79,10 @@ final class Request
     public function words($name)
     {
         $value = $this->get($name, []);
-        if (!is_array($value) || array_filter($value, 'is_string') !== $value) {
+        if (!is_array($value) || array_filter($value, 'is_string') !== array_values($value)) {
             throw new Failure('bad_request', "the request's \"$name\" is not a list of texts", 'update Modoseru');
         }
-        return array_values($value);
+        return $value;
     }
 }
 

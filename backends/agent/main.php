@@ -38,7 +38,7 @@ function main(array $argv)
     } catch (Throwable $e) {
         $error = ['code' => 'internal', 'message' => short_error($e), 'hint' => 'report it'];
     }
-    say((string) ($fields['marker'] ?? ''), ['error' => $error]);
+    say(is_string($fields['marker'] ?? null) ? strtok($fields['marker'], "\n") : '', ['error' => $error]);
     return 1;
 }
 
@@ -106,11 +106,14 @@ function answer_answer(Request $request)
         return ['state' => $operation->outcome !== null ? 'finished' : 'running'];
     }
     write_durably("{$operation->folder}/answer-$number", json(['keep' => (bool) $request->get('keep'), 'detail' => $request->text('detail', '')]));
-    if (Lock::held($request)) {
-        return ['state' => 'running'];
+    if (!Lock::held($request)) {
+        // The process that asked may have read the answer and ended meanwhile.
+        $operation->refresh();
+        if ($operation->outcome === null) {
+            spawn_worker($operation);
+        }
     }
-    spawn_worker($operation);
-    return ['state' => 'running'];
+    return ['state' => $operation->outcome !== null ? 'finished' : 'running'];
 }
 
 function answer_follow(Request $request)
@@ -125,7 +128,9 @@ function answer_cancel(Request $request)
         return ['asked' => false];
     }
     write_durably($operation->folder . '/cancel', now_text());
-    if (!Lock::held($request)) {
+    $held = Lock::held($request);
+    $operation->refresh();
+    if (!$held && $operation->outcome === null && !$operation->is_young()) {
         // Nobody is there to notice: a question that waits is answered, what a dead process left is recovered.
         if ($operation->asked) {
             write_durably("{$operation->folder}/answer-{$operation->asked['number']}", json(['keep' => false, 'detail' => 'cancelled by an operator']));
@@ -143,6 +148,9 @@ function answer_recover(Request $request)
     }
     $recovered = [];
     foreach (Operation::unfinished($request) as $operation) {
+        if ($operation->is_young()) {
+            continue;
+        }
         resume($operation);
         $now = Operation::load($operation->folder);
         if ($now->outcome !== null) {

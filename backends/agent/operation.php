@@ -42,10 +42,25 @@ final class Operation
             throw new Failure('no_operation', "the operation {$self->id} has no request", 'look at modoseru operations');
         }
         $self->request = new Request($fields);
-        foreach ($self->lines() as $event) {
-            $self->replay($event);
-        }
+        $self->refresh();
         return $self;
+    }
+
+    /** What the journal says now: another process may have written since. */
+    public function refresh()
+    {
+        $this->state = $this->last = [];
+        $this->line = 0;
+        $this->outcome = $this->asked = $this->started = null;
+        foreach ($this->lines() as $event) {
+            $this->replay($event);
+        }
+    }
+
+    /** Its process may just be waiting for the lock: it is nobody's to recover yet. */
+    public function is_young()
+    {
+        return $this->started === null && time() - (int) @filemtime($this->folder . '/request') < 30;
     }
 
     public static function find(Request $request, $id)
@@ -445,6 +460,11 @@ function work(Operation $operation)
         $operation->finish('cancelled', 'another process works on this site', ['code' => 'busy']);
         return;
     }
+    $operation->refresh();
+    if ($operation->outcome !== null) {
+        fclose($lock);
+        return;
+    }
     $again = $operation->started !== null;
     try {
         recover_others($operation);
@@ -542,7 +562,7 @@ function resume(Operation $operation)
 function recover_others(Operation $mine)
 {
     foreach (Operation::unfinished($mine->request) as $other) {
-        if ($other->id !== $mine->id) {
+        if ($other->id !== $mine->id && !$other->is_young()) {
             resume($other);
         }
     }

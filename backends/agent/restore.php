@@ -42,7 +42,7 @@ function restore_generation(Operation $operation, Generation $generation, $only)
 function only_of(Request $request)
 {
     $only = $request->get('only', 'all');
-    if (is_array($only)) {
+    if (is_array($only) && $only) {
         foreach ($request->words('only') as $path) {
             if (!is_safe_path($path)) {
                 throw new Failure('bad_request', "\"$path\" is not a path below the document root", 'name it as modoseru diff does');
@@ -59,7 +59,7 @@ function only_of(Request $request)
         }));
     }
     if (!in_array($only, ['all', 'files', 'database'], true)) {
-        throw new Failure('bad_request', "\"$only\" can not be restored", 'all, files, database or paths');
+        throw new Failure('bad_request', (is_string($only) ? "\"$only\"" : 'that') . ' can not be restored', 'all, files, database or paths');
     }
     return $only;
 }
@@ -711,7 +711,7 @@ function undoable(Request $request, $except = null)
 /** The one-time page that resets opcache on the web side; its name is a secret and it removes itself. */
 function leave_page(Request $request, $token = null)
 {
-    $token = $token !== null && preg_match('/^[0-9a-f]{32}$/', $token) ? $token : random_hex(32);
+    $token = $token !== null && preg_match('/^[0-9a-f]{32}$/D', $token) ? $token : random_hex(32);
     $code = "<?php\n\$t = filemtime(__DIR__);\n@unlink(__FILE__);\n@touch(__DIR__, \$t);\nclearstatcache(true);\n\$o = function_exists('opcache_reset') && @opcache_reset();\n"
         . "if (time() > " . (time() + 900) . ") { http_response_code(404); exit; }\n"
         . "header('Content-Type: application/json'); header('Cache-Control: no-store');\n"

@@ -119,7 +119,7 @@ function put_back(Operation $operation, array $item, $i)
 /** A dead update: every item that it had switched comes back, the one in hand as well. */
 function abandon_update(Operation $operation)
 {
-    foreach (array_reverse($operation->request->get('items', []), true) as $i => $item) {
+    foreach (array_reverse((array) $operation->request->get('items', []), true) as $i => $item) {
         if (is_file("{$operation->folder}/item-$i") || ($operation->recall('item')['number'] ?? -1) === $i) {
             put_back($operation, $item, $i);
         }
@@ -137,6 +137,9 @@ function item_back(Operation $operation, array $item, $i)
     $generation = Generation::open($operation->request, $operation->recall('generation'));
     $path = 'root' . substr("$folder/{$item['slug']}", strlen($site->root));
     $path = in_manifest($generation, $path) ? $path : "$path.php";
+    if (!in_manifest($generation, $path)) {
+        return;
+    }
     $places = $operation->recall('places');
     foreach (stage_files($operation, $generation, [$path]) as $unit) {
         verify_staged($operation, $generation, [$path], null);

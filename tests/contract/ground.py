@@ -1,0 +1,134 @@
+"""Where the protocol is tried: a small site behind the PHP agent on the lab, or a demo's site behind its twin."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tomllib
+from abc import ABC, abstractmethod
+from typing import Any
+
+import msgspec
+
+from app.demo.fleet import Demo
+from app.demo.worker import Gate
+from backends.agent.client import OPTIONS, Agent, Agents, agent_name
+from backends.records import Site
+from backends.ssh import Servers
+from tests.agent.small import Small
+
+
+class Ground(ABC):
+    """One site and the levers that a test needs on its server."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+
+    def agent(self, servers: Servers) -> Agent:
+        return Agents(servers).of(self.site)
+
+    async def raw(self, servers: Servers, verb: str, **fields: Any) -> list[dict[str, Any]]:
+        """What another client might say: the answer's lines behind the marker, whatever the marker is."""
+        await self.agent(servers).generations()  # the agent is installed
+        marker = "0123456789abcdef"
+        request = {
+            "protocol": 1, "marker": marker, "site": self.site.name, "url": self.site.url, "exclude": [],
+            "root": self.site.server.root, "state": self.site.server.state,
+        } | fields  # fmt: skip
+        words = [self.site.server.php, *OPTIONS, f"{self.site.server.state.removeprefix('~/')}/{agent_name()}", verb]
+        done = await servers.run(self.site.ssh, words, json.dumps(request).encode(), timeout=60)
+        lines = done.stdout.decode(errors="replace").split("\n")
+        return [json.loads(line[line.index("{") :]) for line in lines if "{" in line]
+
+    @abstractmethod
+    def spoil(self) -> None:
+        """Changes what a restore brings back, in files and in the database."""
+
+    @abstractmethod
+    def looks(self) -> object:
+        """Everything of the site that an operation could change; equal when the site is the same."""
+
+    @abstractmethod
+    def litter(self) -> list[str]:
+        """What operations left beside the site and its generations."""
+
+    @abstractmethod
+    def hold(self, step: str) -> None:
+        """Operations wait in that step from now on, until `release`."""
+
+    @abstractmethod
+    async def held(self) -> None:
+        """Waits until one does."""
+
+    @abstractmethod
+    def release(self) -> None: ...
+
+    @abstractmethod
+    async def kill(self) -> bool:
+        """`kill -9` of the process that works on the site; whether there was one."""
+
+
+class OnTheLab(Ground):
+    def __init__(self, small: Small) -> None:
+        super().__init__(small.record())
+        self._small = small
+
+    def spoil(self) -> None:
+        self._small.write("index.php", b"<?php echo 'HACKED';")
+        self._small.write("wp-content/evil.php", b"<?php evil();")
+        self._small.sql(f"DELETE FROM `{self._small.prefix}posts`")
+
+    def looks(self) -> object:
+        return self._small.files(), self._small.tables()
+
+    def litter(self) -> list[str]:
+        return self._small.litter()
+
+    def hold(self, step: str) -> None:
+        self._small.hold(step)
+
+    async def held(self) -> None:
+        await asyncio.to_thread(self._small.await_held)
+
+    def release(self) -> None:
+        self._small.release()
+
+    async def kill(self) -> bool:
+        return await asyncio.to_thread(self._small.kill)
+
+
+class InTheDemo(Ground):
+    def __init__(self, demo: Demo, name: str) -> None:
+        table = tomllib.loads((demo.config / "sites.d" / f"{name}.toml").read_text())
+        super().__init__(msgspec.convert(table, Site))
+        self._demo, self._twin_site = demo, demo.sites[name]
+        self._gate: Gate | None = None
+        self._step = ""
+
+    def spoil(self) -> None:
+        self._twin_site.make()
+        self._twin_site.hack()
+
+    def looks(self) -> object:
+        root, database = self._twin_site.root, self._twin_site.database
+        files = {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+        return files, database.read_bytes()
+
+    def litter(self) -> list[str]:
+        return [
+            str(path) for path in self._twin_site.home.rglob("*") if path.name.startswith((".modoseru-", "modoseru-"))
+        ]
+
+    def hold(self, step: str) -> None:
+        self._gate, self._step = self._demo.twin.hold(self.site.name, step), step
+
+    async def held(self) -> None:
+        assert self._gate is not None
+        async with asyncio.timeout(20):
+            await self._gate.reached.wait()
+
+    def release(self) -> None:
+        self._demo.twin.let_go(self.site.name, self._step)
+
+    async def kill(self) -> bool:
+        return await self._demo.twin.kill(self.site.name)

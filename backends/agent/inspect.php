@@ -26,7 +26,7 @@ final class Boot
         $_SERVER['HTTP_HOST'] = ($url['host'] ?? 'localhost') . (isset($url['port']) ? ':' . $url['port'] : '');
         $_SERVER['SERVER_NAME'] = $url['host'] ?? 'localhost';
         $_SERVER['SERVER_PORT'] = $url['port'] ?? '443';
-        $_SERVER['REQUEST_URI'] = $url['path'] ?? '/';
+        $_SERVER['REQUEST_URI'] = ($url['path'] ?? '/') . (isset($url['query']) ? "?{$url['query']}" : '');
         $_SERVER['REQUEST_METHOD'] = 'GET';
         $_SERVER['REMOTE_ADDR'] = '127.0.0.1';
         $_SERVER['SERVER_PROTOCOL'] = 'HTTP/1.1';

@@ -140,6 +140,9 @@ function area_path(Generation $generation, $path)
  */
 function staging_place(Operation $operation, $live)
 {
+    if ($operation->kind === 'drill') {
+        return $operation->folder;  // It is never renamed into the live tree.
+    }
     $near = is_dir($live) ? $live : dirname($live);
     while (!is_dir($near)) {
         $near = dirname($near);

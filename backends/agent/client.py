@@ -38,6 +38,8 @@ A connection that ends before the last line is cut, never "done".
 | restore | generation, only (`all`, `files`, `database` or a list of paths below the root) | launches |
 | undo | operation (absent: the newest that can be undone) | launches |
 | update | items: [{kind, slug}], generation | launches |
+| drill | generation | launches; its Finished(done) is a proof, drill_failed and damaged disprove the generation, every
+                  other code says that nothing was found out |
 | answer | operation, number, keep, detail | {"state"} ; continues the operation where its process is gone |
 | follow | operation, from | events from line `from` on, then {"state": "finished|waiting|orphaned"} |
 | cancel | operation | {"asked": bool}; the operation's own Finished says whether it was cancelled |
@@ -59,6 +61,9 @@ Steps: backup `prepare database files seal retention`; restore `preflight stage 
 switch check`; update `prepare database files seal update`, with Notes generation, updating, updated, put_back,
 not_updated for each item. An update that keeps nothing ends `rolled_back` with the code put_back.
 
+A drill `preflight stage verify boot drop` touches nothing live, asks nobody and makes no generation; what a restore
+takes is the time from its Started to its step `drop`.
+
 `Asked(number, subject="look", token)` means: the switch (or one update) is made; open the one-time page named by
 `token`, look from outside, then `answer`. `subject="reset"` comes after something was put back: open the page, the
 answer does not matter, it waits 20 s at most. While its process lives it holds the lock and waits; a restore or undo
@@ -67,7 +72,7 @@ look shows.
 
 Error codes: bad_request, protocol, busy, waiting, no_state (home not writable), not_writable (document root), no_root,
 no_wordpress, no_config, no_database, no_generation, no_operation, nothing_to_undo, no_space, no_switch, small_packet,
-damaged, no_detach, check_failed, put_back, needs_hand, internal.
+damaged, no_detach, check_failed, put_back, drill_failed, not_judged, needs_hand, internal.
 """
 
 from __future__ import annotations
@@ -108,8 +113,8 @@ OPTIONS = (
     *("-d", "display_errors=stderr"),
 )
 SOURCES = (
-    *("core", "operation", "wordpress", "database", "tree", "pack", "signs", "scan", "generation"),
-    *("switch", "restore", "update", "drill", "preview", "inspect", "main"),
+    *("core", "operation", "worker", "wordpress", "database", "tree", "pack", "signs", "scan", "generation"),
+    *("switch", "restore", "staging", "undo", "update", "drill", "preview", "inspect", "main"),
 )
 REPLY_LIMIT = 16 * 1024 * 1024
 LINE_LIMIT = 4 * 1024 * 1024

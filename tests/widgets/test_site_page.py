@@ -1,0 +1,24 @@
+"""The pane's answers about one site."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from msgspec.structs import replace
+
+from backends.records import Certainty, SiteStatus
+from widgets.site_page import SiteNews, overview
+from tests.widgets.made import JST, NOW, generation, site, status
+
+
+def told(found: SiteStatus) -> list[str]:
+    return ["".join(cell.text for cell in line) for line in overview(SiteNews(site(found.name), found), NOW, JST)]
+
+
+def test_what_a_restore_takes_is_said_with_the_age_of_the_drill_that_measured_it() -> None:
+    drilled = replace(generation(3), drilled_at=NOW - dt.timedelta(days=2))
+    rehearsed = status("a.example", generations=(drilled, generation(10)), verdict=Certainty.PROVEN, rto_s=41)
+    assert any(line.split() == ["takes", "41", "s,", "rehearsed", "2", "days", "ago"] for line in told(rehearsed))
+    measured = status("a.example", generations=(generation(3),), verdict=Certainty.PROVEN, rto_s=41)
+    assert any(line.split() == ["takes", "41", "s"] for line in told(measured))
+    assert any(line.split() == ["takes", "never", "measured"] for line in told(status("a.example")))

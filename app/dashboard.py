@@ -387,6 +387,9 @@ class Dashboard(App[None]):
     def _do_backup(self, site: Site) -> None:
         self._errand(self._asking.backup(site), site.name, "backup")
 
+    def _do_drill(self, site: Site) -> None:
+        self._errand(self._asking.drill(site), site.name, "drill")
+
     def _do_restore(self, site: Site) -> None:
         self._errand(self._asking.restore(site), site.name, "restore")
 

@@ -42,6 +42,7 @@ class Desk(Protocol):
         """Look now; yields each site as it becomes known."""
 
     async def plan_backup(self, site: Site) -> Intent: ...
+    async def plan_drill(self, site: Site) -> Intent: ...
     async def plan_restore(self, site: Site, generation: str | None) -> Intent: ...
     async def plan_undo(self, site: Site) -> Intent: ...
     async def plan_update(self, site: Site, slugs: tuple[str, ...] | None) -> Intent: ...
@@ -96,6 +97,11 @@ class SessionDesk:
         from app.operations import backup
 
         return await backup.plan(self._session, site)
+
+    async def plan_drill(self, site: Site) -> Intent:
+        from app.operations import drill
+
+        return await drill.plan(self._session, site)
 
     async def plan_restore(self, site: Site, generation: str | None) -> Intent:
         from app.operations import restore

@@ -125,7 +125,7 @@ def _questions(news: SiteNews, now: dt.datetime) -> list[Line]:
     width = max(cell_len(label) for label in labels)
     server_tone = Tone.PLAIN if _newest(status, "server") else Tone.BAD
     vault_tone = Tone.PLAIN if _newest(status, "vault") else Tone.WARN
-    takes = words.took(status.rto_s) if status.rto_s is not None else tr("never measured")
+    takes = _takes(status, now) or tr("never measured")
     answers = (
         Cell(f"→ {_back(status, 'server', now)}", server_tone),
         Cell(f"→ {_back(status, 'vault', now)}", vault_tone),
@@ -136,6 +136,15 @@ def _questions(news: SiteNews, now: dt.datetime) -> list[Line]:
     grave = tone if status.verdict is not Certainty.PROVEN else Tone.DIM
     lines += [(Cell(f"  · {told(reason)}", grave),) for reason in status.reasons]
     return lines
+
+
+def _takes(status: SiteStatus, now: dt.datetime) -> str:
+    """What the last drill took, and when that was; empty where none was proven."""
+    if status.rto_s is None:
+        return ""
+    drilled = max((one.drilled_at for one in status.generations if one.drilled_at is not None), default=None)
+    since = [tr("rehearsed {age}", age=words.ago(drilled, now))] if drilled is not None else []
+    return ", ".join([words.took(status.rto_s), *since])
 
 
 def _newest(status: SiteStatus, tier: str) -> Generation | None:

@@ -98,6 +98,8 @@ _STEPS = {
     "backup": mark("backing up first"),
     "update": mark("updating"),
     "recover": mark("recovering"),
+    "boot": mark("starting WordPress"),
+    "drop": mark("clearing away"),
     "done": mark("finishing"),
 }
 _REASONS = {

@@ -66,6 +66,9 @@ class Character(Struct, frozen=True, kw_only=True):
     """None: the registry publishes no date."""
     generations: int = 8
     newest_days: float = 3.2
+    drilled_days: float | None = None
+    """When the last drill was; None: never."""
+    drill_failed: bool = False
     suspect: int | None = None
     """Which generation, counted from the newest, does not look like a normal successor."""
     ssh: bool = True
@@ -237,7 +240,19 @@ _TRADES = (
 def cast(sites: int) -> tuple[Character, ...]:
     """The first 24 by hand, the others by rule: most of them well, about one in twelve with something to see."""
     chosen = [*_CAST[:sites], *(_generated(number) for number in range(len(_CAST), sites))]
-    return tuple(replace(character, number=number) for number, character in enumerate(chosen))
+    return tuple(
+        replace(character, number=number, drilled_days=_drilled(number), drill_failed=number % 97 == 1)
+        for number, character in enumerate(chosen)
+    )
+
+
+def _drilled(number: int) -> float | None:
+    """Most within the month, one in seven never, one in nine too long ago."""
+    if number < 3:
+        return (2.1, 1.3, 5.2)[number]
+    if number % 7 == 5:
+        return None
+    return 33.5 + number % 14 if number % 9 == 7 else 2.4 + number * 5 % 18
 
 
 def _generated(number: int) -> Character:

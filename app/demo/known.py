@@ -19,6 +19,7 @@ from backends.records import (
     BootError,
     Certificate,
     Domain,
+    Drill,
     Generation,
     Health,
     Inspection,
@@ -36,13 +37,13 @@ class Remembered(NamedTuple):
 
     site: str
     what: str
-    """`health`, `certificate`, `domain` or `inspection`."""
-    record: Health | Certificate | Domain | Inspection
+    """`health`, `certificate`, `domain`, `inspection` or `drill`."""
+    record: Health | Certificate | Domain | Inspection | Drill
     at: dt.datetime
 
 
 def seed(characters: Sequence[Character], birth: dt.datetime, language: str) -> Iterator[Remembered]:
-    """Four records a site, each with an age that fits its kind."""
+    """Four records a site, each with an age that fits its kind, and the last drill where there was one."""
     for character in characters:
         minutes = dt.timedelta(minutes=2 + character.number % 9)
         hours = dt.timedelta(hours=3 + character.number % 5)
@@ -53,6 +54,8 @@ def seed(characters: Sequence[Character], birth: dt.datetime, language: str) -> 
         yield Remembered(character.name, "domain", domain(character, birth, birth - hours), birth - hours)
         found = inspection(character, birth, birth - seen, language)
         yield Remembered(character.name, "inspection", found, birth - seen)
+        if (rehearsed := drill(character, birth, found.generations, language)) is not None:
+            yield Remembered(character.name, "drill", rehearsed, rehearsed.at)
 
 
 def health(character: Character, at: dt.datetime, language: str) -> Health:
@@ -79,6 +82,21 @@ def health(character: Character, at: dt.datetime, language: str) -> Health:
         said = f"certificate refused: {character.certificate.value}"
         state, problem = State.CRITICAL, f"{said}; {problem}" if problem else said
     return Health(state=state, http_status=status, latency_s=latency, checked_at=at, problem=problem, title=title)
+
+
+def drill(character: Character, birth: dt.datetime, generations: Sequence[Generation], language: str) -> Drill | None:
+    """The last rehearsal, of the generation that was the newest then."""
+    if character.drilled_days is None:
+        return None
+    at = birth - dt.timedelta(days=character.drilled_days)
+    rehearsed = max((one for one in generations if one.created <= at), key=lambda one: one.id, default=None)
+    if rehearsed is None:
+        return None
+    detail = f"restored beside the site; “{character.title(language)}” starts"
+    if character.drill_failed:
+        detail = "the newest post of the generation is not on its page in the restored copy"
+    seconds = 41 + character.number * 17 % 50
+    return Drill(generation=rehearsed.id, at=at, ok=not character.drill_failed, seconds=seconds, detail=detail)
 
 
 def certificate(character: Character, birth: dt.datetime, at: dt.datetime) -> Certificate:

@@ -72,7 +72,7 @@ async def restore(worker: Worker) -> None:
         await run(lambda: write_tables(tables, worker.archive.tables(name)))
 
     await worker.step("verify")
-    bad = await run(_unlike, tree, tables if tables.exists() else None, paths, hashes)
+    bad = await run(unlike, tree, tables if tables.exists() else None, paths, hashes)
     await worker.runtime.pause(0.6)
     worker.progress(total, total, "bytes")
     if bad:
@@ -107,7 +107,7 @@ def _carry_over(worker: Worker, tree: Path, only: Only) -> None:
             shutil.copy2(root / path, tree / path)
 
 
-def _unlike(tree: Path, tables: Path | None, paths: Sequence[str], hashes: dict[str, str]) -> list[str]:
+def unlike(tree: Path, tables: Path | None, paths: Sequence[str], hashes: dict[str, str]) -> list[str]:
     """Staged things that are not what the summary says."""
     found = [
         path

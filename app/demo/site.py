@@ -94,6 +94,12 @@ class DemoSite:
     def store(self, tables: dict[str, Any]) -> None:
         write_tables(self.database, tables)
 
+    def copy_at(self, root: Path, database: Path) -> DemoSite:
+        """The same site with its tree and database in other places: what a rehearsal renders."""
+        copy = DemoSite(self.character, self.home, self.birth, self.language)
+        copy.root, copy.database, copy._made = root, database, True
+        return copy
+
     # ------------------------------------------------------------ levers
 
     def delete_file(self, path: str) -> None:

@@ -18,6 +18,7 @@ from msgspec import to_builtins
 from app.demo import archive
 from app.demo.archive import Archive
 from app.demo.backup import backup
+from app.demo.drill import drill
 from app.demo.inspection import inspect, preview
 from app.demo.operation import Operation, Request
 from app.demo.restore import conclude, only_of, restore, undo, undoable
@@ -45,6 +46,7 @@ _LAUNCHED: dict[str, tuple[str, Callable[[Worker], Awaitable[None]]]] = {
     "restore": ("restore", restore),
     "undo": ("undo", undo),
     "update": ("update", update),
+    "drill": ("drill", drill),
     "probe": ("probe", probe),
 }
 _WORK = dict(_LAUNCHED.values())
@@ -214,7 +216,7 @@ class Twin:
         """Refusals come before anything is written; from its first line on, the operation lives by itself."""
         if verb == "undo":
             undoable(site, state, request.fields.get("operation"))
-        elif verb == "restore":
+        elif verb in ("restore", "drill"):
             await self.runtime.run(Archive(site, state).summary, request.text("generation"))
             only_of(request.fields)
         kind = _LAUNCHED[verb][0]

@@ -31,6 +31,10 @@ class Asking:
         """Nothing is overwritten, so nothing is asked."""
         self._jobs.start(await self._desk.plan_backup(site), confirmed=False)
 
+    async def drill(self, site: Site) -> None:
+        """Nothing live is touched, so nothing is asked."""
+        self._jobs.start(await self._desk.plan_drill(site), confirmed=False)
+
     async def restore(self, site: Site, generation: str | None = None) -> None:
         planning = self._desk.plan_restore(site, generation)
         await self._confirmed(tr("Restore {site}", site=site.name), tr("Restore"), planning)

@@ -22,7 +22,10 @@ from widgets.language import tr
 from widgets.site_page import SiteNews, overview
 from widgets.site_pane import SitePane
 
-KEYS = ("open", "restore", "choose", "undo", "update", "backup", "check", "filter", "log", "problem", "sort", "quit")
+KEYS = (
+    *("open", "restore", "choose", "undo", "update", "backup", "drill", "check"),
+    *("filter", "log", "problem", "sort", "quit"),
+)
 PANE_FROM = 110
 """Terminal columns from which the pane stands beside the list; narrower, three lines below it say the most."""
 

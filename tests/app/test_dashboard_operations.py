@@ -38,6 +38,14 @@ async def test_what_overwrites_asks_first_and_cancel_has_the_focus(key: str, pla
         assert desk.made("start") == [("start", plan[1], "shika.example", True)]
 
 
+async def test_a_drill_overwrites_nothing_and_begins_at_once() -> None:
+    async with opened() as (app, desk, pilot):
+        await pilot.press("d")
+        await until(pilot, lambda: bool(desk.made("start")))
+        assert desk.calls[-2:] == [("plan", "drill", "shika.example"), ("start", "drill", "shika.example", False)]
+        assert isinstance(app.screen, FleetScreen)
+
+
 async def test_the_prompt_opens_at_once_and_closes_while_the_plan_is_made() -> None:
     async with opened() as (app, desk, pilot):
         desk.plan_gate = asyncio.Event()

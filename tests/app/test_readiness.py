@@ -14,6 +14,7 @@ from backends.records import (
     Certificate,
     Contact,
     Domain,
+    Drill,
     Generation,
     GenerationState,
     Health,
@@ -71,6 +72,53 @@ def test_untried_is_at_best_unproven() -> None:
     assert found.verdict is Certainty.UNPROVEN
     assert found.reasons[0] == "never rehearsed: no drill has restored it yet"
     assert found.rto_s is None
+
+
+def drilled(days: float, *generations: Generation, of: Generation | None = None, **more: Any) -> Verdict:
+    """The verdict where the last drill was so many days ago, of the first of `generations` unless `of` is another."""
+    fields = {"ok": True, "seconds": 40.6} | more
+    drill = Drill(generation=(of or generations[0]).id, at=NOW - dt.timedelta(days=days), **fields)
+    return readiness.verdict(SITE, Known(generations=generations, drill=drill), NOW)
+
+
+def test_a_drill_that_passed_is_the_only_proof_and_gives_the_recovery_time() -> None:
+    found = drilled(2, generation(3))
+    assert (found.verdict, found.rto_s, found.rpo_s) == (Certainty.PROVEN, 41, 3 * 86400)
+    assert found.reasons == (OWN_SERVER,)
+    assert drilled(2, generation(1), generation(8), of=generation(8)).verdict is Certainty.PROVEN
+
+
+@pytest.mark.parametrize(("days", "word"), [(0, "proven"), (31.9, "proven"), (32.1, "stale"), (400, "stale")])
+def test_a_proof_decays_a_day_after_the_next_drill_was_promised(days: float, word: str) -> None:
+    found = drilled(days, generation(1), generation(401), of=generation(401))
+    assert found.verdict == word
+    told = f"the last drill is {int(days)} days old (promised: every 1mo)"
+    assert (told in found.reasons) is (word == "stale")
+
+
+def test_a_proof_is_stale_where_the_generations_stopped_coming_or_the_rehearsed_one_is_gone() -> None:
+    late = drilled(2, generation(9))
+    assert late.verdict is Certainty.STALE
+    assert late.reasons[0] == "the newest generation is 9 days old (promised: every 1w)"
+    gone = drilled(2, generation(1), of=generation(60))
+    assert gone.verdict is Certainty.STALE
+    assert gone.reasons[0] == f"the generation that was rehearsed is gone: {generation(60).id}"
+    damaged = generation(8, state=GenerationState.DAMAGED)
+    assert drilled(2, generation(1), damaged, of=damaged).verdict is Certainty.STALE
+
+
+def test_a_drill_that_failed_says_why_whatever_its_age_and_promises_no_time() -> None:
+    for days in (0, 100):
+        found = drilled(days, generation(1), ok=False, detail="the front page of the restored copy is empty")
+        assert (found.verdict, found.rto_s) == (Certainty.FAILED, None)
+        assert found.reasons[0] == "the last drill failed: the front page of the restored copy is empty"
+
+
+def test_no_drill_makes_up_for_generations_that_are_gone() -> None:
+    assert drilled(1, generation(1, sealed=False)).verdict is Certainty.FAILED
+    drill = Drill(generation=generation(1).id, at=NOW, ok=True, seconds=1)
+    assert readiness.verdict(SITE, Known(generations=(), drill=drill), NOW).verdict is Certainty.FAILED
+    assert readiness.verdict(SITE, Known(drill=drill), NOW).verdict is Certainty.UNKNOWN
 
 
 def test_the_recovery_point_is_the_newest_whole_generation() -> None:

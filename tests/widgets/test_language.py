@@ -111,3 +111,17 @@ def test_a_sentence_within_a_sentence_is_translated_too(japanese: None) -> None:
     assert told("Newer than it, and gone: 1 posts and pages, 2 files.") == (
         "この世代より新しく、失われるもの: 投稿と固定ページ 1 件, ファイル 2 件"
     )
+
+
+def test_what_a_drill_found_is_told_in_japanese(japanese: None) -> None:
+    found = "the newest post of the generation is not on its page in the restored copy"
+    assert told(f"the last drill failed: {found}") == (
+        "最後の復元訓練が失敗: 世代の最新の投稿が、復元した複製のページに無い"
+    )
+    assert told("the last drill is 40 days old (promised: every 1mo)") == "最後の復元訓練は 40日前 (約束: 1mo ごと)"
+    assert told("restored beside the site; “A” starts and shows “B”") == (
+        "サイトの横に復元した; 「A」が起動し、「B」を表示する"
+    )
+    assert told("the front page of the restored copy answers 500: 一時停止") == (
+        "復元した複製のトップページが 500 を返す: 一時停止"
+    )

@@ -7,8 +7,8 @@ import datetime as dt
 from msgspec.structs import replace
 
 from backends.records import Certainty, SiteStatus
-from widgets.site_page import SiteNews, overview
 from tests.widgets.made import JST, NOW, generation, site, status
+from widgets.site_page import SiteNews, overview
 
 
 def told(found: SiteStatus) -> list[str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
+import shutil
 import signal
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
@@ -34,14 +36,20 @@ from tests.lab.processes import owned_by
 from tests.operations.program import Program
 
 pytestmark = pytest.mark.lab
-Fresh = Callable[[str], LabSite]
 NAME = "minato.example"
 VERBS = {"backup": "snapshot", "restore": "restore", "undo": "undo", "update": "update", "probe": "probe"}
 
 
+@pytest.fixture(scope="module")
+def reset(lab: Lab) -> LabSite:
+    return lab.reset(lab.site(NAME))
+
+
 @pytest.fixture
-def site(fresh_site: Fresh) -> LabSite:
-    return fresh_site(NAME)
+def site(reset: LabSite) -> LabSite:
+    """A site that was never backed up. What these tests do to it ends as it began."""
+    shutil.rmtree(reset.home / ".modoseru", ignore_errors=True)
+    return reset
 
 
 async def through(events: AsyncGenerator[AnyEvent], until: Callable[[AnyEvent], bool] | None = None) -> list[AnyEvent]:
@@ -313,7 +321,7 @@ async def test_a_worker_killed_while_it_waits_goes_on_with_the_answer(site: LabS
 async def test_a_worker_killed_at_work_is_recovered_and_the_site_is_as_before(
     lab: Lab, site: LabSite, program: Program
 ) -> None:
-    program.write_site(site, {"server.cpu": 0.3})
+    program.write_site(site, {"server.cpu": 0.6})
     async with program.session() as session:
         await backed_up(session)
         events = []
@@ -349,12 +357,13 @@ async def test_a_full_disk_on_this_machine_says_that_it_goes_on_there(
 def test_of_two_that_start_at_once_one_is_told_who_is_busy(site: LabSite, program: Program) -> None:
     program.write_site(site, {"server.cpu": 0.1})
     first = program.start("backup", NAME, "--json", "--progress", "json")
-    first.until('"step"')
+    operation = json.loads(first.until('"started"'))["operation"]
     busy = program("backup", NAME, "--json", code=1).error
-    done = first.ended().json
     assert busy["code"] == "busy"
     assert busy["message"] == "backup is running on this site"
-    assert busy["hint"] == f"modoseru follow {NAME} {done['operation']}"
+    assert busy["hint"] == f"modoseru follow {NAME} {operation}"
+    program("cancel", NAME, operation)
+    assert first.ended(130).json["outcome"] == "cancelled"
 
 
 # ---------------------------------------------------------------- which failures pass

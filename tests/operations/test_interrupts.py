@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import socket
-from collections.abc import Callable
 
 import pytest
 
@@ -13,16 +13,20 @@ from tests.operations.program import Program
 from tests.operations.test_main_job import files, rows
 
 pytestmark = pytest.mark.lab
-Fresh = Callable[[str], LabSite]
 NAME = "minato.example"
 
 
+@pytest.fixture(scope="module")
+def reset(lab: Lab) -> LabSite:
+    return lab.reset(lab.site(NAME))
+
+
 @pytest.fixture
-def site(fresh_site: Fresh, program: Program) -> LabSite:
-    """Its server works so slowly that there is time to interrupt it."""
-    found = fresh_site(NAME)
-    program.write_site(found, {"server.cpu": 0.3})
-    return found
+def site(reset: LabSite, program: Program) -> LabSite:
+    """Never backed up; its server works so slowly that there is time to interrupt it."""
+    shutil.rmtree(reset.home / ".modoseru", ignore_errors=True)
+    program.write_site(reset, {"server.cpu": 0.3})
+    return reset
 
 
 def operation_in(line: str) -> str:

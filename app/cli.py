@@ -137,7 +137,7 @@ async def check(options: Options, sites: tuple[str, ...]) -> int:
 @command(main)
 @click.argument("site")
 @click.option("--pin", metavar="GENERATION", help="Keep it, whatever the retention says.")
-@click.option("--unpin", metavar="GENERATION")
+@click.option("--unpin", metavar="GENERATION", help="Let the retention decide again.")
 @click.option("--mark", nargs=2, metavar="GENERATION clean|suspect", help="Your word outweighs the signs.")
 async def generations(
     options: Options, site: str, *, pin: str | None, unpin: str | None, mark: tuple[str, str] | None

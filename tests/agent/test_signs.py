@@ -1,0 +1,133 @@
+"""A poisoned generation is told from a normal successor, and an operator's word outweighs the signs."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+from app import policy
+from backends.records import GenerationState, Outcome
+from backends.ssh import Servers
+from tests.agent.small import Small, Story, carry_out
+
+pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="session")]
+UPLOADS = "wp-content/uploads/2026/11"
+PHOTOS = 60
+
+
+def furnish(small: Small) -> None:
+    for number in range(PHOTOS):
+        small.write(f"{UPLOADS}/photo{number}.jpg", b"\xff\xd8\xff\xe0" + noise(number, 3000))
+    for number in range(8):
+        small.write(f"wp-content/themes/made/part{number}.css", b".block { color: #123456; margin: 0 }\n" * 60)
+    small.write("wp-includes/load.php", b"<?php\n// core\n" * 50)
+    small.age()
+
+
+def noise(seed: int, size: int) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+async def back_up(small: Small, servers: Servers, reason: str = "hand", keep: int = 8) -> Story:
+    story = await carry_out(small.agent(servers), "snapshot", reason=reason, signs=policy.SIGNS, keep=keep, min_age_s=0)
+    assert story.outcome is Outcome.DONE
+    return story
+
+
+async def states(small: Small, servers: Servers) -> list[GenerationState]:
+    return [one.state for one in (await small.agent(servers).generations()).generations]
+
+
+async def test_an_encrypted_site_makes_a_suspect_generation_that_names_its_signs(
+    servers: Servers, small: Callable[..., Small]
+) -> None:
+    site = small()
+    furnish(site)
+    await back_up(site, servers)
+    for number in range(PHOTOS):
+        photo = site.root / UPLOADS / f"photo{number}.jpg"
+        photo.write_bytes(noise(1000 + number, 3000))
+        photo.rename(f"{photo}.locked")
+    for number in range(8):
+        site.write(f"wp-content/themes/made/part{number}.css", noise(2000 + number, 2200))
+    site.write(f"{UPLOADS}/HOW_TO_DECRYPT_FILES.txt", b"pay")
+    site.own()
+    story = await back_up(site, servers)
+    assert {"media_gone_share", "renamed", "scrambled", "ransom_notes"} <= set(story.notes("suspect"))
+    assert await states(site, servers) == [GenerationState.SUSPECT, GenerationState.COMPLETE]
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "sign"),
+    [
+        (f"{UPLOADS}/cache.php", b"<?php echo 1;", "php_in_uploads"),
+        (f"{UPLOADS}/logo.gif", b"GIF89a" + b"\0" * 40 + b"<?php system($_GET['c']);", "php_in_uploads"),
+        ("wp-content/plugins/x/x.php", b"<?php eval(base64_decode($_POST['a']));", "obfuscated"),
+        ("wp-includes/load.php", b"<?php\n// core, and something else\n", "core_changed"),
+    ],
+)
+async def test_what_an_intruder_plants_is_a_sign(
+    servers: Servers, small: Callable[..., Small], path: str, content: bytes, sign: str
+) -> None:
+    site = small()
+    furnish(site)
+    await back_up(site, servers)
+    site.write(path, content)
+    site.own()
+    assert sign in (await back_up(site, servers)).notes("suspect")
+
+
+async def test_a_thousand_uploads_a_new_plugin_a_new_core_and_a_new_theme_are_no_signs(
+    servers: Servers, small: Callable[..., Small]
+) -> None:
+    site = small()
+    furnish(site)
+    await back_up(site, servers)
+    for number in range(1000):
+        site.write(f"{UPLOADS}/new{number}.jpg", b"\xff\xd8\xff\xe0" + noise(number, 600))
+    for number in range(40):
+        site.write(
+            f"wp-content/plugins/shop/part{number}.php", b"<?php\nfunction shop() { return base64_encode('a'); }\n" * 9
+        )
+    site.write("wp-includes/load.php", b"<?php\n// newer core\n" * 50)
+    version = site.root / "wp-includes/version.php"
+    site.write("wp-includes/version.php", version.read_bytes().replace(b"6.", b"7.") + b"\n")
+    for number in range(8):
+        (site.root / f"wp-content/themes/made/part{number}.css").unlink()
+        site.write(f"wp-content/themes/other/part{number}.css", b".new { color: #654321 }\n" * 90)
+    site.own()
+    story = await back_up(site, servers)
+    assert story.notes("suspect") == []
+    assert await states(site, servers) == [GenerationState.COMPLETE] * 2
+
+
+async def test_lost_rows_are_a_sign(servers: Servers, small: Callable[..., Small]) -> None:
+    site = small()
+    furnish(site)
+    site.sql(f"CREATE TABLE {site.prefix}orders (id INT PRIMARY KEY)")
+    site.sql(f"INSERT INTO {site.prefix}orders VALUES " + ",".join(f"({number})" for number in range(500)))
+    await back_up(site, servers)
+    site.sql(f"DELETE FROM {site.prefix}orders WHERE id > 20")
+    assert (await back_up(site, servers)).notes("suspect") == ["rows_lost_share"]
+
+
+async def test_a_suspect_generation_stops_rotation_until_an_operator_says_that_it_is_clean(
+    servers: Servers, small: Callable[..., Small]
+) -> None:
+    site = small()
+    furnish(site)
+    agent = site.agent(servers)
+    for _ in range(2):
+        await back_up(site, servers, "weekly", keep=1)
+    assert len(site.generations()) == 1
+    site.write(f"{UPLOADS}/cache.php", b"<?php echo 1;")
+    site.own()
+    await back_up(site, servers, "weekly", keep=1)
+    newest = (await agent.generations()).generations[0]
+    assert newest.state is GenerationState.SUSPECT
+    assert len(site.generations()) == 2
+    assert (await agent.mark(newest.id, state="clean")).state is GenerationState.COMPLETE
+    await back_up(site, servers, "weekly", keep=1)
+    assert len(site.generations()) == 1

@@ -335,9 +335,9 @@ class Agent:
                 answer = _answer_of(marker, line)
                 if answer is not None and "event" not in answer:
                     return _reply_of(answer)
-            if attempt == 1 and _is_missing(done.stderr + done.stdout):
+            if attempt == 1 and _is_missing(done.stdout + done.stderr):
                 continue
-            raise _no_answer(self._site, done.stderr + done.stdout, done.exit_status)
+            raise _no_answer(self._site, done.stdout + done.stderr, done.exit_status)
         raise AssertionError
 
     async def _stream(self, verb: str, fields: Mapping[str, Any]) -> AsyncGenerator[Launched | AnyEvent | Ended]:
@@ -401,7 +401,7 @@ class Agent:
             answer = _answer_of(request["marker"], line)
             if answer is not None:
                 return bool(_reply_of(answer).get("installed"))
-        raise _no_answer(self._site, done.stderr + done.stdout, done.exit_status)
+        raise _no_answer(self._site, done.stdout + done.stderr, done.exit_status)
 
 
 def _answer_of(marker: str, line: bytes) -> dict[str, Any] | None:

@@ -80,7 +80,18 @@ function update_one(Operation $operation, array $item, $i, $place)
     put_back($operation, $item, $i);
     $operation->note('put_back', "$name was put back: $detail", 'warning', $item['slug']);
     $operation->ask('reset', leave_page($operation->request), $item['slug'], 20);
+    // Until then opcache went on serving the broken code, which may have closed the site once more.
+    lift_maintenance($operation);
     return $detail;
+}
+
+/** Takes away the `.maintenance` that came with the item in hand. */
+function lift_maintenance(Operation $operation)
+{
+    $maintenance = $operation->recall('item')['maintenance'];
+    if ($maintenance !== null) {
+        @unlink($maintenance);
+    }
 }
 
 /** The JSON object behind the last marker of a child's output. */
@@ -97,10 +108,7 @@ function last_answer($marker, $out)
 function put_back(Operation $operation, array $item, $i)
 {
     try {
-        $maintenance = $operation->recall('item')['maintenance'];
-        if ($maintenance !== null) {
-            @unlink($maintenance);
-        }
+        lift_maintenance($operation);
         foreach (item_units($operation, $i) as $unit) {
             backward_unit($unit);
         }

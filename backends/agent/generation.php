@@ -28,7 +28,48 @@ final class Generation
         if (($self->summary['format'] ?? 0) !== 1) {
             throw new Failure('damaged', "$id is of a newer format", 'update Modoseru');
         }
+        if (!self::is_complete($self->summary)) {
+            throw new Failure('damaged', "the summary of $id lacks a part", 'take another generation');
+        }
         return $self;
+    }
+
+    /** Everything that is read of a summary later is there, and of its kind. */
+    private static function is_complete(array $summary)
+    {
+        $kinds = ['is_string' => ['created', 'reason', 'abspath'], 'is_int' => ['scanned', 'stored'],
+            'is_array' => ['areas', 'database', 'counts', 'tables', 'packs', 'manifest', 'dump']];
+        $parts = ['counts' => ['is_int' => ['files', 'bytes', 'tables', 'rows']], 'dump' => ['is_int' => ['size', 'plain'], 'is_string' => ['sha256']],
+            'manifest' => ['is_int' => ['size'], 'is_string' => ['sha256']], 'database' => ['is_string' => ['prefix']]];
+        $has = function (array $object, array $kinds) {
+            foreach ($kinds as $is => $names) {
+                foreach ($names as $name) {
+                    if (!isset($object[$name]) || !$is($object[$name])) {
+                        return false;
+                    }
+                }
+            }
+            return true;
+        };
+        if (!$has($summary, $kinds) || !isset($summary['areas']['root']) || array_filter($summary['areas'], 'is_string') !== $summary['areas']) {
+            return false;
+        }
+        foreach ($parts as $part => $kinds) {
+            if (!$has($summary[$part], $kinds)) {
+                return false;
+            }
+        }
+        foreach ($summary['packs'] as $pack) {
+            if (!is_array($pack) || !$has($pack, ['is_string' => ['id', 'sha256'], 'is_int' => ['size']]) || !preg_match('/^\d{8}T\d{6}Z$/D', $pack['id'])) {
+                return false;
+            }
+        }
+        foreach ($summary['tables'] as $part) {
+            if (!is_array($part) || !$has($part, ['is_string' => ['name', 'kind', 'sha256'], 'is_int' => ['rows', 'offset', 'stored', 'size']])) {
+                return false;
+            }
+        }
+        return (bool) strtotime($summary['created']);
     }
 
     /** Ids, newest first. */
@@ -243,7 +284,8 @@ function summarise(Operation $operation, $id, $reason, Installation $site, Datab
         'created' => preg_replace('/^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/', '$1-$2-$3T$4:$5:$6Z', $id), 'reason' => $reason,
         'scanned' => $files['scanned'], 'agent' => substr(basename(__FILE__), 6, 16), 'php' => PHP_VERSION,
         'areas' => $site->areas(), 'abspath' => $site->abspath,
-        'database' => ['engine' => $database->engine, 'version' => $database->version, 'prefix' => $database->prefix],
+        'database' => ['engine' => $database->engine, 'version' => $database->version, 'name' => $database->name,
+            'prefix' => $database->prefix],
         'counts' => ['files' => $files['files'], 'folders' => $files['folders'], 'links' => $files['links'], 'bytes' => $files['bytes'],
             'tables' => count($tables), 'rows' => array_sum(array_column($tables, 'rows'))],
         'tables' => $dumped['tables'], 'packs' => $files['packs'],
@@ -256,9 +298,8 @@ function summarise(Operation $operation, $id, $reason, Installation $site, Datab
 /** Ids never repeat or go backwards, also when the clock does or the newest generation was let go. */
 function next_id(Request $request)
 {
-    $newest = max(array_merge([trim((string) @file_get_contents($request->folder . '/last-id'))],
-        array_slice(Generation::ids($request), 0, 1)));
-    $id = later_id($newest);
+    $last = trim((string) @file_get_contents($request->folder . '/last-id'));
+    $id = later_id(max(preg_match('/^\d{8}T\d{6}Z$/', $last) ? $last : '', Generation::ids($request)[0] ?? ''));
     write_durably($request->folder . '/last-id', $id);
     return $id;
 }
@@ -316,10 +357,10 @@ function sweep_parts(Request $request)
             }
         }
     }
-    $ids = Generation::ids($request);
-    foreach (@scandir($request->folder . '/packs') ?: [] as $name) {
-        // A pack is newer than every generation only where its own never appeared.
-        if (preg_match('/^(\d{8}T\d{6}Z)\.tar$/', $name, $found) && (!$ids || strcmp($found[1], $ids[0]) > 0)) {
+    $needed = needed_packs($request);
+    foreach ($needed === null ? [] : (@scandir($request->folder . '/packs') ?: []) as $name) {
+        // Of a generation that never appeared, or of one that was let go by a process that died over it.
+        if (preg_match('/^(\d{8}T\d{6}Z)\.tar$/', $name, $found) && !isset($needed[$found[1]])) {
             remove_tree($request->folder . "/packs/$name");
         }
     }
@@ -376,6 +417,23 @@ function let_go_of_old(Operation $operation, $newest)
     }
 }
 
+/** The ids of the packs that generations refer to, as keys; null where one of them cannot say. */
+function needed_packs(Request $request)
+{
+    if (@scandir($request->folder . '/generations') === false) {
+        return null;
+    }
+    $needed = [];
+    foreach (Generation::ids($request) as $id) {
+        try {
+            $needed += array_flip(array_column(Generation::open($request, $id)->summary['packs'], 'id'));
+        } catch (Failure $e) {
+            return null;
+        }
+    }
+    return $needed;
+}
+
 /** The generation first, by one rename; its packs when no other generation needs them. */
 function forget_generation(Request $request, Generation $generation)
 {
@@ -384,16 +442,9 @@ function forget_generation(Request $request, Generation $generation)
         throw new Failure('no_state', 'cannot let go of a generation: ' . last_error('unknown reason'));
     }
     remove_tree($gone);
-    $needed = [];
-    foreach (Generation::ids($request) as $id) {
-        try {
-            $needed += array_flip(array_column(Generation::open($request, $id)->summary['packs'], 'id'));
-        } catch (Failure $e) {
-            return;
-        }
-    }
+    $needed = needed_packs($request);
     foreach ($generation->summary['packs'] as $pack) {
-        if (!isset($needed[$pack['id']])) {
+        if ($needed !== null && !isset($needed[$pack['id']])) {
             @unlink("{$generation->packs}/{$pack['id']}.tar");
         }
     }

@@ -27,7 +27,12 @@ final class Operation
         $id = later_id($newest) . '-' . $kind . '-' . random_hex(6);
         $folder = $request->folder . '/ops/' . $id;
         make_folder($folder);
-        write_durably($folder . '/request', json($request->fields));
+        try {
+            write_durably($folder . '/request', json($request->fields));
+        } catch (Failure $e) {
+            remove_tree($folder);
+            throw $e;
+        }
         return self::load($folder);
     }
 
@@ -147,7 +152,14 @@ final class Operation
             }
         }
         $event = ['type' => $event['type'], 'at' => now_text()] + $event;
-        write_all($this->journal, json($event) . "\n", 'the journal');
+        $end = fstat($this->journal)['size'];
+        try {
+            write_all($this->journal, json($event) . "\n", 'the journal');
+        } catch (Failure $e) {
+            // Half a line would swallow the next one, which says how it ended.
+            @ftruncate($this->journal, $end);
+            throw $e;
+        }
         if ($durable) {
             sync_handle($this->journal, $this->folder . '/journal');
         }

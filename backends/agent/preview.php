@@ -47,10 +47,15 @@ function rows_newer(Database $database, Generation $generation)
 
 function files_newer(Request $request, Generation $generation)
 {
-    $site = Installation::find_bare($request);
     $newer = 0;
+    $abspath = $request->root;
+    try {
+        $abspath = Installation::find_bare($request)->abspath;
+    } catch (Failure $e) {
+        // A site whose files are gone, or some of them, can lose what is left.
+    }
     $start = $generation->summary['scanned'];
-    foreach (walk_area('root', $request->root, exclusion_pattern($request), $site->abspath, function () {
+    foreach (walk_area('root', $request->root, exclusion_pattern($request), $abspath, function () {
     }) as list(, $stat, $type)) {
         $newer += $type === 'f' && max($stat['mtime'], $stat['ctime']) > $start ? 1 : 0;
     }

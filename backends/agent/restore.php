@@ -95,19 +95,46 @@ function blockers(Request $request, Generation $generation, $only)
     return $found;
 }
 
-/** The live wp-config.php knows the database; where it is gone or broken, the generation's does. */
+/**
+ * Whose database the generation's tables go to. The live wp-config.php knows it; where that is gone, broken, tampered
+ * with or refused by the server, the generation's does. After a restore of everything the site uses the generation's.
+ */
 function installation_for_restore(Request $request, Generation $generation)
 {
+    $of = $generation->summary['database'];
+    $live = $why = null;
     try {
-        return Installation::find($request);
+        $live = Installation::find($request);
+        $whole = $request->get('only', 'all') === 'all';
+        if ($live->prefix === $of['prefix'] && (!$whole || $live->setting('DB_NAME') === ($of['name'] ?? $live->setting('DB_NAME')))) {
+            Database::open($live);
+            return $live;
+        }
     } catch (Failure $e) {
-        if (!in_array($e->word, ['no_root', 'no_wordpress', 'no_config'], true)) {
+        if (!in_array($e->word, ['no_root', 'no_wordpress', 'no_config', 'no_database'], true)) {
             throw $e;
         }
+        $why = $e;
     }
+    try {
+        $stored = installation_of_generation($request, $generation);
+        Database::open($stored);
+        return $stored;
+    } catch (Failure $e) {
+        if ($live) {
+            return $live;
+        }
+        throw $why ?: $e;
+    }
+}
+
+/** What the generation's own wp-config.php says. */
+function installation_of_generation(Request $request, Generation $generation)
+{
+    $above = dirname($generation->summary['abspath']);
     foreach ($generation->manifest() as $entry) {
         if ($entry->type === 'f' && basename($entry->path) === 'wp-config.php'
-            && in_array(dirname(area_path($generation, $entry->path)), [$generation->summary['abspath'], dirname($generation->summary['abspath'])], true)) {
+            && in_array(dirname(area_path($generation, $entry->path)), [$generation->summary['abspath'], $above], true)) {
             $copy = $request->folder . '/ops/.config-' . random_hex(8) . '.php';
             $out = fopen($copy, 'xb');
             chmod($copy, 0600);
@@ -120,7 +147,7 @@ function installation_for_restore(Request $request, Generation $generation)
             }
         }
     }
-    throw $e;
+    throw new Failure('no_config', "there is no wp-config.php in the generation {$generation->id}", 'take another generation');
 }
 
 function area_path(Generation $generation, $path)

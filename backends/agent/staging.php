@@ -14,9 +14,9 @@ function staging_place(Operation $operation, $live)
     while (!is_dir($near)) {
         $near = dirname($near);
     }
-    $device = @stat($near)['dev'];
+    $mount = mount_of($near);
     foreach ([$operation->folder, $near === $live ? dirname($live) : $near, $live] as $place) {
-        if (is_dir($place) && is_writable($place) && @stat($place)['dev'] === $device) {
+        if (is_dir($place) && is_writable($place) && mount_of($place) === $mount) {
             return $place === $operation->folder ? $place : $place . '/.modoseru-' . substr($operation->id, -6);
         }
     }
@@ -30,7 +30,9 @@ function stage_files(Operation $operation, Generation $generation, $only)
     foreach ($generation->summary['areas'] as $area => $recorded) {
         $live = $area === 'root' ? $operation->request->root : $recorded;
         $place = staging_place($operation, $live);
-        make_folder($place);
+        keeping_time(dirname($place), function () use ($place) {
+            make_folder($place);
+        });
         $roots[$area] = ['live' => $live, 'stage' => "$place/stage/$area", 'old' => "$place/old/$area", 'single' => false];
     }
     $places = array_values(array_unique(array_map(function ($root) {
@@ -208,16 +210,28 @@ function attributes($folder)
     return [fileperms($folder) & 07777, filemtime($folder)];
 }
 
+/** What two paths share where one can be renamed to the other: the disk and, on Linux, the place where it is mounted. */
+function mount_of($path)
+{
+    $path = realpath($path) ?: $path;
+    $longest = '';
+    foreach (@file('/proc/self/mountinfo') ?: [] as $line) {
+        $point = preg_replace_callback('/\\\\([0-7]{3})/', function ($found) {
+            return chr(octdec($found[1]) & 255);
+        }, explode(' ', $line)[4] ?? '');
+        if (strlen($point) > strlen($longest) && Installation::below($path, $point)) {
+            $longest = $point;
+        }
+    }
+    return [@stat($path)['dev'] ?? null, $longest];
+}
+
 function can_be_renamed($folder)
 {
     if (!exists($folder)) {
         return true;
     }
-    // A file system that begins here shows by its device; one that is bound from the same disk only in Linux's own table.
-    $mounts = (string) @file_get_contents('/proc/self/mountinfo');
-    $mounted = @stat($folder)['dev'] !== @stat(dirname($folder))['dev']
-        || strpos($mounts, ' ' . strtr(realpath($folder) ?: $folder, [' ' => '\040', "\t" => '\011', "\n" => '\012', '\\' => '\134']) . ' ') !== false;
-    return !$mounted && is_writable(dirname($folder)) && $folder !== home() && !is_link($folder);
+    return mount_of($folder) === mount_of(dirname($folder)) && is_writable(dirname($folder)) && $folder !== home() && !is_link($folder);
 }
 
 /** Paths below the area that no generation holds, with why: excluded ones and other installations. */
@@ -295,6 +309,7 @@ function stage_tables(Operation $operation, Generation $generation, array $names
     $database = Database::open(installation_for_restore($operation->request, $generation));
     $tag = substr($operation->id, -6);
     $operation->remember('tag', $tag);
+    $operation->remember('database', [$database->name, $database->prefix]);
     foreach ($generation->summary['tables'] as $i => $part) {
         if ($part['kind'] === 'table') {
             $names += [$part['name'] => "_m{$tag}_$i"];
@@ -435,9 +450,7 @@ function drop_staging(Operation $operation)
         if (!$kept) {
             remove_tree("$place/old");
         }
-        if ($place !== $operation->folder) {
-            @rmdir($place);
-        }
+        leave_place($operation, $place);
     }
     $tag = $operation->recall('tag');
     if ($tag && !$kept) {
@@ -445,13 +458,21 @@ function drop_staging(Operation $operation)
     }
 }
 
+/** Where nothing lies any more, the folder made for it goes without a trace in the times of the site. */
+function leave_place(Operation $operation, $place)
+{
+    if ($place !== $operation->folder) {
+        keeping_time(dirname($place), function () use ($place) {
+            @rmdir($place);
+        });
+    }
+}
+
 /** In one statement, so that a reference between them is no obstacle. */
 function drop_tables(Operation $operation, $pattern)
 {
     try {
-        $generation = $operation->recall('generation');
-        $database = Database::open($generation ? installation_for_restore($operation->request, Generation::open($operation->request, $generation))
-            : installation_of($operation));
+        $database = database_of($operation);
         $names = [];
         foreach ($database->rows('SELECT TABLE_NAME n FROM information_schema.TABLES WHERE TABLE_SCHEMA=' . $database->quote($database->name)) as $row) {
             if (preg_match($pattern, $row['n'])) {

@@ -154,7 +154,7 @@ function move($from, $to)
 /** One statement: all of the tables or none (MariaDB from 10.6.1 also over a crash). */
 function rename_tables(Operation $operation, array $tables, $back)
 {
-    $database = Database::open(installation_of($operation));
+    $database = database_of($operation);
     $pairs = [];
     foreach ($back ? array_reverse($tables['list']) : $tables['list'] as $table) {
         $steps = [];
@@ -223,7 +223,7 @@ function switch_back(Operation $operation)
 
 function tables_are_switched(Operation $operation, array $tables)
 {
-    $database = Database::open(installation_of($operation));
+    $database = database_of($operation);
     foreach ($tables['list'] as $table) {
         if ($table['stage'] !== null) {
             return !table_exists($database, $table['stage']);
@@ -242,27 +242,48 @@ function table_exists(Database $database, $name)
 }
 
 /**
- * The installation whose database the operation works on. In the middle of a switch the live wp-config.php may stand
- * aside, so where it lay is kept, and looked for in the old and the staged tree too.
+ * The database that the operation works on. In the middle of a switch another wp-config.php may be live than the one
+ * that led to it, and either may have been tampered with: the first that leads there and is let in serves.
  */
-function installation_of(Operation $operation)
+function database_of(Operation $operation)
 {
-    foreach (array_merge([null], $operation->recall('plan')['units'] ?? []) as $unit) {
+    $wanted = $operation->recall('database');
+    $why = new Failure('no_config', 'no wp-config.php tells where the database is', 'restore the files of a generation');
+    foreach (places_of_config($operation) as $find) {
         try {
-            if ($unit === null) {
-                return Installation::find($operation->request);
-            }
-            foreach (['old', 'stage'] as $side) {
-                $file = $unit[$side] === null ? '' : $unit[$side] . (is_dir($unit[$side]) ? '/wp-config.php' : '');
-                if (basename($file) === 'wp-config.php' && is_file($file)) {
-                    return Installation::from_config($file, $operation->request->root);
-                }
+            $site = $find();
+            if (!$wanted || [$site->setting('DB_NAME'), $site->prefix] === $wanted) {
+                return Database::open($site);
             }
         } catch (Failure $e) {
-            continue;
+            $why = $e;
         }
     }
-    throw new Failure('no_config', 'no wp-config.php tells where the database is', 'restore the files of a generation');
+    throw $why;
+}
+
+/** Live, put aside, staged, and in the generation. */
+function places_of_config(Operation $operation)
+{
+    $request = $operation->request;
+    yield function () use ($request) {
+        return Installation::find($request);
+    };
+    foreach ($operation->recall('plan')['units'] ?? [] as $unit) {
+        foreach (['old', 'stage'] as $side) {
+            $file = $unit[$side] === null ? '' : $unit[$side] . (is_dir($unit[$side]) ? '/wp-config.php' : '');
+            if (basename($file) === 'wp-config.php' && is_file($file)) {
+                yield function () use ($file, $request) {
+                    return Installation::from_config($file, $request->root);
+                };
+            }
+        }
+    }
+    if ($operation->recall('generation')) {
+        yield function () use ($operation, $request) {
+            return installation_of_generation($request, Generation::open($request, $operation->recall('generation')));
+        };
+    }
 }
 
 /** Undo: what was put aside comes back, and what it replaces is put aside in its turn. */

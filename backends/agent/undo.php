@@ -37,6 +37,7 @@ function conclude_switch(Operation $operation, array $answer)
         return;
     }
     $operation->remember('phase', 'done');
+    drop_staging($operation);
     forget_evidence($operation);
     $operation->finish('done', $keep ? $detail : "taken back; the site now shows: $detail", ['generation' => $operation->recall('generation')]);
 }
@@ -51,9 +52,7 @@ function forget_evidence(Operation $newest)
         }
         foreach ($operation->recall('places', []) as $place) {
             remove_tree("$place/old");
-            if ($place !== $operation->folder) {
-                @rmdir($place);
-            }
+            leave_place($operation, $place);
         }
         if ($operation->recall('tag')) {
             drop_tables($operation, '/^_o' . $operation->recall('tag') . '_\d+$/');
@@ -78,6 +77,7 @@ function operation_undo(Operation $operation)
     $plan = $other->recall('plan');
     $tag = substr($operation->id, -6);
     $operation->remember('tag', $tag);
+    $operation->remember('database', $other->recall('database'));
     $places = [];
     $mirror = exchanged($plan, $operation->folder . '/old', $tag);
     foreach ($mirror['units'] as $i => $unit) {

@@ -31,8 +31,11 @@ function refuse_if_busy(Request $request)
             throw new Failure('waiting', "the {$other->kind} on this site waits for somebody to look", $other->id);
         }
     }
-    if (Lock::held($request)) {
-        throw new Failure('busy', 'another process works on this site', 'try again in a moment');
+    // Who has said how it ended lets go of the lock in a moment.
+    for ($until = microtime(true) + 3; Lock::held($request); usleep(10000)) {
+        if (microtime(true) > $until) {
+            throw new Failure('busy', 'another process works on this site', 'try again in a moment');
+        }
     }
 }
 
@@ -235,6 +238,13 @@ function abandon(Operation $operation)
 {
     if ($operation->recall('phase') === 'switching' || $operation->recall('phase') === 'switched') {
         switch_back($operation);
+    }
+    if ($operation->kind === 'undo' && $operation->recall('undoes')) {
+        // What it was to take back stands again, and can be taken back later.
+        $undone = Operation::find($operation->request, $operation->recall('undoes'));
+        if ($undone->recall('phase') === 'undone') {
+            $undone->remember('phase', 'done');
+        }
     }
     if ($operation->kind === 'update') {
         abandon_update($operation);

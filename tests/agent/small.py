@@ -25,7 +25,7 @@ import msgspec
 from backends.agent.client import Agent, Agents, Ended, Launched
 from backends.records import AnyEvent, Asked, Finished, Note, Outcome, Progress, Site, Step
 from backends.ssh import Servers
-from tests.lab import Lab, LabSite
+from tests.lab import Lab, LabSite, disks
 from tests.lab.configuration import site_table
 from tests.lab.layout import wait_until
 from tests.lab.processes import owned_by
@@ -235,6 +235,7 @@ class Small:
                     os.kill(pid, signal.SIGKILL)
         tags = [entry.name[-6:] for entry in self.state.glob("ops/*")]
         for place in (self.base, self.state):
+            disks.unmount_below(place)
             shutil.rmtree(place, ignore_errors=True)
         self.drop_tables(self.prefix, *(f"_{kind}{tag}_" for tag in tags for kind in "mo"))
 
@@ -296,6 +297,18 @@ class Small:
         return found + self.staging()
 
     # ------------------------------------------------------------ levers
+
+    def disk(self, folder: Path, size: int, inodes: int | None = None) -> None:
+        """An empty file system of its own on `folder`, until the site goes."""
+        for place in reversed([folder, *folder.relative_to(self.within.home).parents][:-1]):
+            there = self.within.home / place
+            if not there.exists():
+                there.mkdir(mode=0o755)
+                os.chown(there, self.within.uid, self.within.uid)
+        disks.mount(folder, size, self.within.uid)
+        if inodes is not None:
+            assert shell("mount", "-o", f"remount,nr_inodes={inodes}", folder)[0] == 0
+        folder.chmod(0o755)
 
     def hold(self, step: str) -> None:
         """From now on, the operation waits where it next reads wp-config.php in that step."""
@@ -397,9 +410,12 @@ def tree(root: Path) -> Tree:
 
 
 def without(found: Tree, *patterns: bytes) -> Tree:
-    """`found` without the paths that match; the times of folders above them are not compared either."""
+    """`found` without the paths that match; the times of folders right above them are not compared either."""
     gone = [path for path in found if any(re.fullmatch(pattern, path) for pattern in patterns)]
     above = {path.rpartition(b"/")[0] or b"." for path in gone}
+    for pattern in patterns:
+        plain = re.match(rb"[\w/-]*", pattern)
+        above.add((plain[0].rpartition(b"/")[0] if plain else b"") or b".")
     return {
         path: entry._replace(mtime=0) if path in above else entry for path, entry in found.items() if path not in gone
     }

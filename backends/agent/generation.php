@@ -299,7 +299,7 @@ function summarise(Operation $operation, $id, $reason, Installation $site, Datab
 function next_id(Request $request)
 {
     $last = trim((string) @file_get_contents($request->folder . '/last-id'));
-    $id = later_id(max(preg_match('/^\d{8}T\d{6}Z$/', $last) ? $last : '', Generation::ids($request)[0] ?? ''));
+    $id = later_id(max(moment_of($last) ? $last : '', Generation::ids($request)[0] ?? ''));
     write_durably($request->folder . '/last-id', $id);
     return $id;
 }
@@ -308,11 +308,15 @@ function next_id(Request $request)
 function later_id($newest)
 {
     $id = gmdate('Ymd\THis\Z');
-    if (!preg_match('/^\d{8}T\d{6}Z$/', $newest) || strcmp($id, $newest) > 0) {
-        return $id;
-    }
-    $moment = DateTime::createFromFormat('Ymd\THis\Z', $newest, new DateTimeZone('UTC'));
-    return $moment->modify('+1 second')->format('Ymd\THis\Z');
+    $moment = moment_of($newest);
+    return !$moment || strcmp($id, $newest) > 0 ? $id : $moment->modify('+1 second')->format('Ymd\THis\Z');
+}
+
+/** The time that an id tells; null for what is no id, also where it looks like one (a 99th day). */
+function moment_of($id)
+{
+    $moment = preg_match('/^\d{8}T\d{6}Z$/D', $id) ? DateTime::createFromFormat('Ymd\THis\Z', $id, new DateTimeZone('UTC')) : false;
+    return $moment && $moment->format('Ymd\THis\Z') === $id ? $moment : null;
 }
 
 /** `$need` bytes and entries must fit the disk and the configured quotas, with something to spare. */

@@ -422,29 +422,28 @@ def without(found: Tree, *patterns: bytes) -> Tree:
 
 
 def tables_of(lab: Lab, schema: str, prefix: str) -> dict[str, tuple[str, ...]]:
-    rows = lab.database.sql(
-        f"SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA='{schema}'"
-    )
+    wanted = f"TABLE_SCHEMA='{schema}'"
+    rows = lab.database.sql(f"SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE {wanted}")
     kinds = {name: kind for name, kind in rows if name.startswith(prefix)}
-    found: dict[str, tuple[str, ...]] = {}
     tables = [name for name, kind in kinds.items() if kind != "VIEW"]
-    if tables:
-        listed = ", ".join(quoted(name) for name in tables)
-        sums = lab.database.sql(f"CHECKSUM TABLE {listed} EXTENDED", schema)
-        for name, (_, checksum) in zip(tables, sums, strict=True):
-            (_, create), *_ = lab.database.sql(f"SHOW CREATE TABLE {quoted(name)}", schema)
-            # The counter of InnoDB is a hint in memory; a constraint's name is of the operation that made it.
-            plain = re.sub(r" AUTO_INCREMENT=\d+", "", create)
-            found[name] = (re.sub(r"__m[0-9a-f]{6}`", "`", plain), checksum)
-    for name, kind in kinds.items():
-        if kind == "VIEW":
-            row = lab.database.sql(f"SHOW CREATE VIEW {quoted(name)}", schema)[0]
-            found[name] = (re.sub(r"(DEFINER=`.*?`@`.*?` )?SQL SECURITY \w+ ", "", row[1]),)
-    triggers = lab.database.sql(
+    views = [name for name, kind in kinds.items() if kind == "VIEW"]
+    statements = [f"CHECKSUM TABLE {', '.join(quoted(name) for name in tables)} EXTENDED"] if tables else []
+    statements += [f"SHOW CREATE TABLE {quoted(name)}" for name in tables]
+    statements += [f"SHOW CREATE VIEW {quoted(name)}" for name in views]
+    statements.append(
         "SELECT EVENT_OBJECT_TABLE, TRIGGER_NAME, ACTION_TIMING, EVENT_MANIPULATION, ACTION_STATEMENT, SQL_MODE "
         f"FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA='{schema}' ORDER BY TRIGGER_NAME"
     )
-    for table, *trigger in triggers:
+    answers = iter(lab.database.sql(";\n".join(statements), schema))
+    sums = [next(answers)[1] for _ in tables]
+    found: dict[str, tuple[str, ...]] = {}
+    for name, checksum in zip(tables, sums, strict=True):
+        # The counter of InnoDB is a hint in memory; a constraint's name is of the operation that made it.
+        plain = re.sub(r" AUTO_INCREMENT=\d+", "", next(answers)[1])
+        found[name] = (re.sub(r"__m[0-9a-f]{6}`", "`", plain), checksum)
+    for name in views:
+        found[name] = (re.sub(r"(DEFINER=`.*?`@`.*?` )?SQL SECURITY \w+ ", "", next(answers)[1]),)
+    for table, *trigger in answers:
         if table in found:
             found[table] += tuple(trigger)
     return found

@@ -64,7 +64,9 @@ async def test_a_site_of_which_something_is_gone_comes_back_whole(
     assert site.litter() == []
 
 
-@pytest.mark.parametrize("changed", [{"db_password": "wrong"}, {"prefix": "evil_"}, {"db_name": "nowhere"}, {"db_host": "127.0.0.1:1"}])
+@pytest.mark.parametrize(
+    "changed", [{"db_password": "wrong"}, {"prefix": "evil_"}, {"db_name": "nowhere"}, {"db_host": "127.0.0.1:1"}]
+)
 async def test_a_configuration_that_leads_astray_is_no_obstacle(
     small: Callable[..., Small], servers: Servers, changed: dict[str, str]
 ) -> None:
@@ -140,7 +142,9 @@ async def test_a_path_that_the_generation_lacks_changes_nothing(small: Callable[
     assert site.litter() == []
 
 
-async def test_a_maintenance_page_of_somebody_else_is_not_taken_away(small: Callable[..., Small], servers: Servers) -> None:
+async def test_a_maintenance_page_of_somebody_else_is_not_taken_away(
+    small: Callable[..., Small], servers: Servers
+) -> None:
     site = small()
     agent = site.agent(servers)
     generation, _, _ = await saved(site, agent)
@@ -158,7 +162,9 @@ async def test_a_maintenance_page_of_somebody_else_is_not_taken_away(small: Call
 # ---------------------------------------------------------------- where it lies
 
 
-@pytest.mark.parametrize("place", ["parent not writable", "file system of its own", "bound from the same disk", "a link"])
+@pytest.mark.parametrize(
+    "place", ["parent not writable", "file system of its own", "bound from the same disk", "a link"]
+)
 async def test_a_document_root_that_cannot_be_renamed_is_restored_entry_by_entry(
     small: Callable[..., Small], servers: Servers, place: str
 ) -> None:
@@ -255,7 +261,9 @@ async def test_two_restores_and_two_undos_go_back_step_by_step(small: Callable[.
     assert site.litter() == []
 
 
-async def test_what_was_overwritten_is_kept_for_the_two_newest_operations(small: Callable[..., Small], servers: Servers) -> None:
+async def test_what_was_overwritten_is_kept_for_the_two_newest_operations(
+    small: Callable[..., Small], servers: Servers
+) -> None:
     site = small()
     agent = site.agent(servers)
     generation, _, _ = await saved(site, agent)
@@ -263,6 +271,7 @@ async def test_what_was_overwritten_is_kept_for_the_two_newest_operations(small:
     kept = {name[2:8] for name in site.evidence()}
     assert kept == {story.operation[-6:] for story in stories[2:]}
     assert len(list(site.state.glob("ops/*/old"))) == 2
-    with pytest.raises(AgentError, match="nothing_to_undo|can be undone"):
+    with pytest.raises(AgentError) as told:
         await carry_out(agent, "undo", operation=stories[0].operation)
+    assert told.value.code == "nothing_to_undo"
     assert (await follow(agent, stories[0].operation)).outcome is Outcome.DONE

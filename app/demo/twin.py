@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import json
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,8 @@ class Twin:
         """One verb; its events go to `say`, what it returns is the reply. Raises ModoseruError."""
         if request.protocol != PROTOCOL:
             raise ModoseruError("protocol", f"the request is not of protocol {PROTOCOL}", "update Modoseru")
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", request.site):
+            raise ModoseruError("bad_request", "the site name is not a plain word", "rename the site")
         state = site.home / request.state.removeprefix("~/") / request.site
         if verb in _LAUNCHED:
             return await self._launch(site, state, request, verb, say)

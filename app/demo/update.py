@@ -83,10 +83,14 @@ def _wanted(request: dict[str, Any]) -> list[tuple[str, str]]:
     found = []
     for item in items:
         kind, slug = (item.get("kind"), item.get("slug")) if isinstance(item, dict) else (None, None)
-        if kind not in ("core", "plugin", "theme", "translation") or not _SLUG.fullmatch(str(slug)):
+        if (
+            kind not in ("core", "plugin", "theme", "translation")
+            or not isinstance(slug, str)
+            or not _SLUG.fullmatch(slug)
+        ):
             text = "an item to update is not named by kind and slug"
             raise ModoseruError("bad_request", text, "see modoseru updates")
-        found.append((str(kind), str(slug)))
+        found.append((str(kind), slug))
     return found
 
 

@@ -12,7 +12,7 @@ from backends.agent.client import Agent, AgentError, Ended, Launched
 from backends.records import OPERATION_ID, AnyEvent, Asked, Finished, ModoseruError, Outcome, Progress, Started
 from backends.ssh import Servers
 from tests.agent.small import Story, carry_out, follow, is_right, is_wrong, listen
-from tests.contract.ground import Ground, InTheDemo
+from tests.contract.ground import Ground
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -53,12 +53,6 @@ async def refused(agent: Agent, verb: str, **request: Any) -> AgentError:
 
 def nobody(_: Asked) -> None:
     """Leaves a question open."""
-
-
-def gap(ground: Ground, request: pytest.FixtureRequest, why: str) -> None:
-    """Something that the twin does not keep yet."""
-    if isinstance(ground, InTheDemo):
-        request.applymarker(pytest.mark.xfail(reason=f"the twin: {why}", strict=False))
 
 
 # ---------------------------------------------------------------- events
@@ -495,10 +489,7 @@ async def test_what_cannot_be_restored_is_refused_before_anything_begins(ground:
     assert len(await agent.operations()) == 1
 
 
-async def test_the_document_root_itself_is_no_path_below_it(
-    ground: Ground, servers: Servers, request: pytest.FixtureRequest
-) -> None:
-    gap(ground, request, "takes . for a path below the root")
+async def test_the_document_root_itself_is_no_path_below_it(ground: Ground, servers: Servers) -> None:
     agent = ground.agent(servers)
     generation = await generation_of(agent)
     assert (await refused(agent, "restore", generation=generation, only=["."])).code == "bad_request"
@@ -548,20 +539,14 @@ async def error_of(ground: Ground, servers: Servers, verb: str, fields: dict[str
     return error
 
 
-async def test_a_site_s_name_never_becomes_a_path_of_its_own(
-    ground: Ground, servers: Servers, request: pytest.FixtureRequest
-) -> None:
-    gap(ground, request, "makes a path of any name")
+async def test_a_site_s_name_never_becomes_a_path_of_its_own(ground: Ground, servers: Servers) -> None:
     for name in ("../../etc", "kogyo.example\n", "..", "", "a" * 300, "a\0b", "a/b", "-rf", "~", "日本"):
         for verb in ("inspect", "generations"):
             error = await error_of(ground, servers, verb, {"site": name})
             assert error["code"] == "bad_request", (name, error)
 
 
-async def test_items_to_update_that_are_no_items_change_nothing(
-    ground: Ground, servers: Servers, request: pytest.FixtureRequest
-) -> None:
-    gap(ground, request, "takes a missing slug for one named None")
+async def test_items_to_update_that_are_no_items_change_nothing(ground: Ground, servers: Servers) -> None:
     agent = ground.agent(servers)
     for items in (
         [],

@@ -10,6 +10,7 @@ const OUR_MAINTENANCE = "// modoseru\n";
 /** Carries the plan out. A failure in the middle leaves the plan in the journal for `switch_back`. */
 function switch_over(Operation $operation, array $plan)
 {
+    $plan['units'] = array_map('known_by_inode', $plan['units']);
     $operation->remember('plan', $plan);
     $operation->remember('phase', 'switching');
     close_for_a_moment($plan);
@@ -76,6 +77,10 @@ function forward_unit(array $unit)
         return;
     }
     keeping_time(dirname($unit['live']), function () use ($unit) {
+        if ($unit['stage'] !== null && exists($unit['live']) && exchange($unit['stage'], $unit['live'])) {
+            move($unit['stage'], $unit['old']);
+            return;
+        }
         if (exists($unit['live'])) {
             move($unit['live'], $unit['old']);
         }
@@ -102,13 +107,54 @@ function backward_unit(array $unit)
         }
     }
     keeping_time(dirname($unit['live']), function () use ($unit) {
-        if ($unit['stage'] !== null && !exists($unit['stage']) && exists($unit['live'])) {
+        $new = $unit['inode'] ?? null;
+        if ($unit['stage'] !== null && exists($unit['stage']) && $new !== null && inode($unit['live']) === $new) {
+            // Died between the exchange and the move of what it had put aside.
+            move($unit['stage'], $unit['old']);
+        }
+        if ($unit['stage'] !== null && !exists($unit['stage']) && exists($unit['live']) && ($new === null || inode($unit['live']) === $new)) {
+            if (exists($unit['old']) && exchange($unit['old'], $unit['live'])) {
+                move($unit['old'], $unit['stage']);
+                return;
+            }
             move($unit['live'], $unit['stage']);
+        }
+        if ($new !== null && exists($unit['live']) && inode($unit['old']) === $new) {
+            // Died between the exchange back and the last move.
+            move($unit['old'], $unit['stage']);
         }
         if (exists($unit['old']) && !exists($unit['live'])) {
             move($unit['old'], $unit['live']);
         }
     });
+}
+
+/** An exchange leaves the same names behind as before it: which of the two a folder is, its inode tells. */
+function known_by_inode(array $unit)
+{
+    return isset($unit['attributes']) ? $unit : ['inode' => $unit['stage'] === null ? null : inode($unit['stage'])] + $unit;
+}
+
+function inode($path)
+{
+    clearstatcache(true, $path);
+    $stat = @lstat($path);
+    return $stat ? $stat['ino'] : null;
+}
+
+/** Two names change places at one instant (renameat2(2), RENAME_EXCHANGE); false where kernel or PHP cannot. */
+function exchange($one, $other)
+{
+    static $libc = null;
+    if ($libc === null) {
+        try {
+            $libc = class_exists('FFI') ? FFI::cdef('int renameat2(int, const char *, int, const char *, unsigned int);') : false;
+        } catch (Throwable $e) {
+            $libc = false;
+        }
+    }
+    // -100 is AT_FDCWD: both paths are absolute.
+    return $libc && $libc->renameat2(-100, $one, -100, $other, 2) === 0;
 }
 
 /** A folder that stays where it is while its entries change places gets mode and time by hand. */

@@ -302,6 +302,7 @@ function switching_upgrader($class, Request $request, $live, $has_folder)
             return $response;
         }
         $unit = ['live' => $live, 'stage' => $stage, 'old' => $request->text('old'), 'carry' => []];
+        $unit = known_by_inode($unit);
         if (!is_dir($unit['stage'])) {
             return new WP_Error('modoseru', 'the package was not unpacked');
         }

@@ -19,6 +19,7 @@ from textual.app import App
 from textual.command import CommandPalette
 from textual.screen import Screen
 from textual.timer import Timer
+from textual.widgets import Input
 
 from app.actions import BY_ID, Place, allowed
 from app.desk import Desk
@@ -280,7 +281,13 @@ class Dashboard(App[None]):
         return super().check_action(action, parameters)
 
     def on_key(self, event: events.Key) -> None:
-        """A key that nothing took: with an IME on it is a wide one, and never acts."""
+        """A key that nothing took: with an IME on it is a wide one, and never acts.
+
+        One that was typed before a place to write had the focus comes here too, and belongs there.
+        """
+        if isinstance(self.focused, Input) and event.is_printable and event.character is not None:
+            self.focused.insert_text_at_cursor(event.character)
+            return
         for line in self.screen.query(KeyLine):
             if event.character is not None and unicodedata.east_asian_width(event.character[0]) in "WFH":
                 line.tell(tr("Switch to half-width input"))

@@ -80,7 +80,7 @@ class FleetHeader(Static):
             read_only=self._read_only,
             refresh=refresh,
             clock=clock,
-            width=self.size.width or 80,
+            width=self.size.width or self.app.size.width,
         )
         if line != self._line:
             self._line, self.plain = line, text_of(line)

@@ -97,7 +97,7 @@ class KeyLine(Static):
 
     def _fitting(self) -> list[Key]:
         last = [self._last] if self._last else []
-        left = (self.size.width or 80) + 1 - sum(_width(key) for key in last)
+        left = (self.size.width or self.app.size.width) + 1 - sum(_width(key) for key in last)
         shown: list[Key] = []
         for key in self._keys:
             left -= _width(key)

@@ -73,7 +73,7 @@ class FleetScreen(AboutSite):
         yield self.strip
         with Horizontal(id="filtering"):
             yield Static("/", id="slash")
-            yield _FilterInput(id="filter", compact=True)
+            yield _FilterInput(id="filter", compact=True, select_on_focus=False)
             yield Static(id="count")
         yield self.key_line(KEYS)
 
@@ -107,7 +107,9 @@ class FleetScreen(AboutSite):
         match action:
             case "filter":
                 self.add_class("-filtering")
-                self.query_one("#filter").focus()
+                # At once: `focus()` waits for the next message, and keys that are typed fast would act on the site.
+                self.set_focus(filter_ := self.query_one("#filter", Input))
+                filter_.select_all()
             case "sort":
                 self._tell_sort(self.list.next_sort())
             case "back":
@@ -126,7 +128,7 @@ class FleetScreen(AboutSite):
     def _back(self) -> None:
         self.query_one("#filter", Input).value = ""
         self.remove_class("-filtering")
-        self.list.focus()
+        self.set_focus(self.list)
 
     @on(Input.Changed, "#filter")
     def narrow_down(self, event: Input.Changed) -> None:
@@ -142,7 +144,7 @@ class FleetScreen(AboutSite):
     def keep_filter(self, event: Input.Submitted) -> None:
         if not event.value.strip():
             self._back()
-        self.list.focus()
+        self.set_focus(self.list)
 
     def count(self) -> None:
         """Say how many sites the filter leaves."""

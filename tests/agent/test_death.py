@@ -19,7 +19,7 @@ from backends.ssh import Servers
 from tests.agent.small import Small, carry_out, follow, is_right, summary_of
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="session")]
-MOMENTS = 8
+MOMENTS = 6
 """How many moments of each operation are tried: one in each equal part of its duration, by chance within it."""
 
 

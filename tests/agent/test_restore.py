@@ -64,9 +64,7 @@ async def test_a_site_of_which_something_is_gone_comes_back_whole(
     assert site.litter() == []
 
 
-@pytest.mark.parametrize(
-    "changed", [{"db_password": "wrong"}, {"prefix": "evil_"}, {"db_name": "nowhere"}]
-)
+@pytest.mark.parametrize("changed", [{"db_password": "wrong"}, {"prefix": "evil_"}, {"db_name": "nowhere"}])
 async def test_a_configuration_that_leads_astray_is_no_obstacle(
     small: Callable[..., Small], servers: Servers, changed: dict[str, str]
 ) -> None:

@@ -227,10 +227,18 @@ async def backup(options: Options, sites: tuple[str, ...], tier: str, reason: st
 @click.argument("site")
 @click.argument("generation", required=False)
 @click.option("--only", multiple=True, metavar="files|database|PATH", help="A part, or paths below the document root.")
+@click.option("--fresh", is_flag=True, help="Take nothing over from the live site: after an attack.")
 @click.option("--dry-run", is_flag=True, help="Show what would be lost and what would fail; change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 async def restore(
-    options: Options, *, site: str, generation: str | None, only: tuple[str, ...], dry_run: bool, yes: bool
+    options: Options,
+    *,
+    site: str,
+    generation: str | None,
+    only: tuple[str, ...],
+    fresh: bool,
+    dry_run: bool,
+    yes: bool,
 ) -> int:
     """Bring a site back to a generation; absent, to the newest complete one."""
     from app import performing, speaking
@@ -240,11 +248,11 @@ async def restore(
     async with _session(options) as session:
         target = session.fleet.site(site)
         if dry_run:
-            found = await plans.foreseen(session, target, generation, part)
+            found = await plans.foreseen(session, target, generation, part, fresh=fresh)
             speaking.preview(site, found, as_json=options.as_json)
             return 1 if found.blockers else 0
         return await performing.perform(
-            session, [target], lambda one: plans.plan(session, one, generation, part), options, yes=yes
+            session, [target], lambda one: plans.plan(session, one, generation, part, fresh=fresh), options, yes=yes
         )
 
 

@@ -206,6 +206,7 @@ def preview(site: str, found: Preview, *, as_json: bool) -> None:
                 "blockers": found.blockers,
                 "warnings": found.warnings,
                 "loss": found.loss,
+                "recommended": found.recommended,
             }
         )
         return

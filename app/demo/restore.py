@@ -129,6 +129,7 @@ async def undo(worker: Worker) -> None:
     if generation := target.state.get("generation"):
         worker.operation.remember("generation", generation)
     await worker.runtime.pause(0.5)
+    await worker.step("stage")
     await worker.step("switch")
     worker.operation.remember("phase", "switching")
     # Newest first: of two changes to one file, the older evidence must come to lie on top.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from app import policy
 from app.operations.intent import Intent
-from backends.records import Site
+from backends.records import Health, Site, State
 
 if TYPE_CHECKING:
     from app.session import Session
@@ -18,10 +18,16 @@ async def plan(session: Session, site: Site, reason: str = "hand") -> Intent:
         kind="backup",
         site=site,
         verb="snapshot",
-        request=retention(site) | {"reason": reason},
+        request=retention(site) | {"reason": reason, "front": await front_title(session, site)},
         question=f"Back up {site.name}?",
         stays=("The site goes on serving; nothing of it is changed.",),
     )
+
+
+async def front_title(session: Session, site: Site) -> str | None:
+    """The front page's title as it was last seen well: what a restore of this generation should show."""
+    seen = await session.journal.recall(site.name, "health", Health)
+    return seen[0].title if seen is not None and seen[0].state is State.OK else None
 
 
 def retention(site: Site) -> dict[str, Any]:

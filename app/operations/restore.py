@@ -42,15 +42,22 @@ def part(only: Sequence[str]) -> str | list[str]:
 
 
 async def plan(
-    session: Session, site: Site, generation: str | None = None, only: str | Sequence[str] = "all"
+    session: Session,
+    site: Site,
+    generation: str | None = None,
+    only: str | Sequence[str] = "all",
+    *,
+    fresh: bool = False,
 ) -> Intent:
     """The newest complete generation unless one is named; `only` is `all`, `files`, `database` or paths.
+
+    `fresh`: no live file and no live table is taken over, however right it looks; for a site that was attacked.
 
     Asks the server for its generations and for what would be lost. Raises NoGeneration, and whatever the server raises;
     a blocker that the preview finds is raised as ModoseruError with its hint.
     """
     chosen = choose(site, await check.generations(session, site), generation)
-    found = await preview(session, site, chosen.id, only)
+    found = await preview(session, site, chosen.id, only, fresh=fresh)
     if found.blockers:
         first = found.blockers[0]
         raise ModoseruError(first.code, first.message, first.hint)
@@ -63,6 +70,8 @@ async def plan(
         request={
             "generation": chosen.id,
             "only": only if isinstance(only, str) else list(only),
+            "seal": await seal_of(session, site, chosen.id),
+            "fresh": fresh,
             "expect": look.travelling(expected, title=False),
         },
         question=f"Restore {site.name} to {when(chosen)}?",
@@ -77,16 +86,26 @@ async def plan(
     )
 
 
-async def foreseen(session: Session, site: Site, generation: str | None, only: str | Sequence[str]) -> Preview:
+async def foreseen(
+    session: Session, site: Site, generation: str | None, only: str | Sequence[str], *, fresh: bool = False
+) -> Preview:
     """What `plan` would meet and lose, without planning it. Raises as `plan` does, but for blockers."""
     chosen = choose(site, await check.generations(session, site), generation)
-    return await preview(session, site, chosen.id, only)
+    return await preview(session, site, chosen.id, only, fresh=fresh)
 
 
-async def preview(session: Session, site: Site, generation: str, only: str | Sequence[str]) -> Preview:
+async def seal_of(session: Session, site: Site, generation: str) -> str | None:
+    """What the server must find its summary to be; None where no seal is kept here."""
+    return (await session.journal.seals(site.name)).get(generation)
+
+
+async def preview(
+    session: Session, site: Site, generation: str, only: str | Sequence[str], *, fresh: bool = False
+) -> Preview:
     """What the server says would be lost. A site whose files are gone cannot, and must be restorable all the same."""
+    part = only if isinstance(only, str) else list(only)
     try:
-        return await session.agent(site).preview(generation, only if isinstance(only, str) else list(only))
+        return await session.agent(site).preview(generation, part, fresh=fresh)
     except AgentError as error:
         if error.code not in FILES_GONE:
             raise
@@ -136,7 +155,14 @@ def goes(found: Preview, only: str | Sequence[str]) -> list[str]:
     loss = found.loss
     if not isinstance(only, str):
         return [f"Replaced: {path}" for path in only]
-    words = {"posts": "posts and pages", "comments": "comments", "users": "users", "orders": "orders", "files": "files"}
+    words = {
+        "posts": "posts and pages",
+        "comments": "comments",
+        "users": "users",
+        "orders": "orders",
+        "entries": "form entries",
+        "files": "files",
+    }
     newer = [f"{getattr(loss, key)} {word}" for key, word in words.items() if getattr(loss, key)]
     sentences = {
         "all": "All files and the whole database are replaced.",
@@ -146,5 +172,6 @@ def goes(found: Preview, only: str | Sequence[str]) -> list[str]:
     unseen = any(warning.code in UNSEEN for warning in found.warnings)
     nothing = [] if unseen else ["Nothing is newer than it."]
     lost = [f"Newer than it, and gone: {', '.join(newer)}."] if newer else nothing
+    better = ["The database looks clean: restoring the files alone keeps all that."] if found.recommended else []
     titles = [f"Newest: {', '.join(f'“{title}”' for title in loss.newest[:3])}"] if loss.newest else []
-    return [sentences[only], *lost, *titles]
+    return [sentences[only], *lost, *titles, *better]

@@ -93,6 +93,7 @@ async def plan(session: Session, site: Site, slugs: Sequence[str] | None = None)
         verb="update",
         request=retention(site)
         | {
+            "front": expected.title,
             "items": [{"kind": one.kind, "slug": one.slug} for one in chosen],
             "expect": look.travelling(expected, title=True),
         },

@@ -28,18 +28,19 @@ A connection that ends before the last line is cut, never "done".
 | generations | | {"generations": [Generation…] newest first, "summaries": {id: SHA-256}}; both in `inspect` too |
 | operations | | {"operations": [{operation, kind, state, outcome, generation, started, detail, whole}]} newest first;
                   state: `running`, `waiting` (its process is gone and somebody must look), `orphaned`, `finished` |
-| preview | generation, only | {"generation", "blockers", "warnings", "loss": {posts, comments, users, orders, files,
-                  newest}} |
+| preview | generation, only, seal, fresh | {"generation", "blockers", "warnings", "loss": {posts, comments, users,
+                  orders, entries, files, newest}, "recommended": `files` or null} |
 | verify | generation | {"outcome": "ok|damaged", "checked_bytes", "problems": [{what, path}], "summary"}; Progress
                   events first |
 | mark | generation, pinned: bool or null, word: `clean`, `suspect` or null | {"generation": Generation} |
 | probe | | launches: lives for a moment after its connection closed |
-| snapshot | reason, keep, min_age_s | launches |
-| restore | generation, only (`all`, `files`, `database` or a list of paths below the root) | launches |
+| snapshot | reason, keep, min_age_s, front (the front page's title as it was last seen well, or null) | launches |
+| restore | generation, only (`all`, `files`, `database` or a list of paths below the root), seal (its hash where the
+                  client keeps one), fresh: bool (nothing live is linked or left as it is) | launches |
 | undo | operation (absent: the newest that can be undone) | launches |
 | update | items: [{kind, slug}], generation | launches |
-| drill | generation | launches; its Finished(done) is a proof, drill_failed and damaged disprove the generation, every
-                  other code says that nothing was found out |
+| drill | generation, seal | launches; its Finished(done) is a proof, drill_failed and damaged disprove the
+                  generation, every other code says that nothing was found out |
 | answer | operation, number, keep, detail | {"state"} ; continues the operation where its process is gone |
 | follow | operation, from | events from line `from` on, then {"state": "finished|waiting|orphaned"} |
 | cancel | operation | {"asked": bool}; the operation's own Finished says whether it was cancelled |
@@ -58,7 +59,7 @@ later is `Finished(rolled_back, code, hint)`. A launching verb takes `attached` 
 `wait_s` (how long its process waits for an answer) and `expect` (an Expected, handed on to who looks).
 
 Steps: backup `prepare database files seal retention`; restore `preflight stage verify switch check`; undo `preflight
-switch check`; update `prepare database files seal update`, with Notes generation, updating, updated, put_back,
+stage switch check`; update `prepare database files seal update`, with Notes generation, updating, updated, put_back,
 not_updated for each item. An update that keeps nothing ends `rolled_back` with the code put_back.
 
 A drill `preflight stage verify boot drop` touches nothing live, asks nobody and makes no generation; what a restore
@@ -72,7 +73,8 @@ look shows.
 
 Error codes: bad_request, protocol, busy, waiting, no_state (home not writable), not_writable (document root), no_root,
 no_wordpress, no_config, no_database, no_generation, no_operation, nothing_to_undo, no_space, no_switch, small_packet,
-damaged, no_detach, check_failed, put_back, drill_failed, not_judged, needs_hand, internal.
+no_grant, dialect, foreign_key, damaged, no_detach, check_failed, put_back, drill_failed, not_judged, needs_hand,
+internal.
 """
 
 from __future__ import annotations
@@ -114,7 +116,20 @@ OPTIONS = (
 )
 SOURCES = (
     *("core", "operation", "worker", "wordpress", "database", "tree", "pack", "signs", "scan", "generation"),
-    *("switch", "restore", "staging", "undo", "update", "drill", "preview", "inspect", "main"),
+    *(
+        "switch",
+        "restore",
+        "preflight",
+        "staging",
+        "linked",
+        "tables",
+        "undo",
+        "update",
+        "drill",
+        "preview",
+        "inspect",
+        "main",
+    ),
 )
 REPLY_LIMIT = 16 * 1024 * 1024
 LINE_LIMIT = 4 * 1024 * 1024
@@ -163,6 +178,8 @@ class Loss(msgspec.Struct, frozen=True, kw_only=True):
     comments: int = 0
     users: int = 0
     orders: int = 0
+    entries: int = 0
+    """What visitors sent through forms."""
     files: int = 0
     newest: tuple[str, ...] = ()
 
@@ -174,6 +191,8 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
     blockers: tuple[Blocker, ...] = ()
     warnings: tuple[Blocker, ...] = ()
     loss: Loss = Loss()
+    recommended: str | None = None
+    """`files`: the database looks clean, and something newer than the generation would be lost from it."""
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -255,8 +274,11 @@ class Agent:
     async def operations(self) -> tuple[RemoteOperation, ...]:
         return _decoded(await self._ask("operations", {}), Operations).operations
 
-    async def preview(self, generation: str, only: str | list[str]) -> Preview:
-        return _decoded(await self._ask("preview", {"generation": generation, "only": only}, timeout=300), Preview)
+    async def preview(
+        self, generation: str, only: str | list[str], *, seal: str | None = None, fresh: bool = False
+    ) -> Preview:
+        request = {"generation": generation, "only": only, "seal": seal, "fresh": fresh}
+        return _decoded(await self._ask("preview", request, timeout=300), Preview)
 
     async def verify(self, generation: str) -> Verification:
         return _decoded(await self._ask("verify", {"generation": generation}, timeout=4 * 3600), Verification)

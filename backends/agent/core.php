@@ -19,6 +19,11 @@ class Failure extends Exception
     }
 }
 
+/** What was begun cannot be taken back at the moment; the operation stays open, and the next contact tries again. */
+class NotYet extends Failure
+{
+}
+
 /** An operator asked to stop, and the operation is still at a point where nothing live was touched. */
 class Cancelled extends Exception
 {

@@ -48,6 +48,43 @@ final class Database
         return $link;
     }
 
+    /** A second session of the same user: what it holds goes with it. */
+    public function again()
+    {
+        $other = clone $this;
+        $other->link = $this->connect();
+        return $other;
+    }
+
+    /** Whether its server is this machine, as far as the address says. */
+    public function is_here()
+    {
+        list($host, , $socket) = self::address((string) ($this->settings['DB_HOST'] ?? 'localhost'));
+        return $socket !== null || in_array($host, ['localhost', '127.0.0.1', '::1'], true);
+    }
+
+    /** What its user may do in this schema, in capitals; null where that cannot be told (roles, an unknown form). */
+    public function grants()
+    {
+        $has = [];
+        foreach ($this->rows('SHOW GRANTS') as $row) {
+            if (!preg_match('/^GRANT (.+?) ON (?:\*|`((?:[^`]|``)+)`)\.\* TO /', reset($row), $found)) {
+                if (preg_match('/^GRANT `?[^` ]+`?(?:@\S+)? TO /', reset($row))) {
+                    return null;
+                }
+                continue;
+            }
+            $pattern = isset($found[2]) ? str_replace('``', '`', $found[2]) : '%';
+            $pattern = preg_replace_callback('/\\\\?./s', function ($piece) {
+                return $piece[0] === '%' ? '.*' : ($piece[0] === '_' ? '.' : preg_quote(substr($piece[0], -1), '~'));
+            }, $pattern);
+            if (preg_match("~^$pattern$~Dsi", $this->name)) {
+                $has = array_merge($has, array_map('trim', explode(',', strtoupper($found[1]))));
+            }
+        }
+        return preg_grep('/^ALL( PRIVILEGES)?$/', $has) ? null : $has;
+    }
+
     /** DB_HOST may be host, host:port, host:/socket, [v6]:port (wpdb::parse_db_host). */
     public static function address($host)
     {
@@ -144,6 +181,16 @@ final class Database
         return $found;
     }
 
+    /** Foreign keys of the schema between different tables: [{from, to, name}]; evidence and staging tables left out. */
+    public function references()
+    {
+        return array_values(array_filter($this->rows('SELECT DISTINCT TABLE_NAME `from`, REFERENCED_TABLE_NAME `to`, CONSTRAINT_NAME name '
+            . 'FROM information_schema.KEY_COLUMN_USAGE WHERE REFERENCED_TABLE_NAME IS NOT NULL AND TABLE_SCHEMA=' . $this->quote($this->name)
+            . ' AND REFERENCED_TABLE_SCHEMA=' . $this->quote($this->name)), function ($row) {
+                return !preg_match('/^_[mo][0-9a-f]{6}_/', $row['from']);
+            }));
+    }
+
     /** The statements that create the views among `$tables`, each after those that it reads: [name => sql]. */
     public function views(array $tables)
     {
@@ -201,16 +248,44 @@ final class Dump
     private $hash;
     private $plain = 0;
     private $stored = 0;
+    private $largest = 0;
     public $tables = [];
 
-    public function __construct(Database $database, $path)
+    /** Without a path it only measures. */
+    public function __construct(Database $database, $path = null)
     {
         $this->database = $database;
         $this->path = $path;
-        $this->out = @fopen($path, 'wb');
-        if (!$this->out) {
+        $this->out = $path === null ? null : @fopen($path, 'wb');
+        if ($path !== null && !$this->out) {
             throw new Failure('no_space', "cannot write the dump: " . last_error('unknown reason'));
         }
+    }
+
+    /** What a table's part would be: {size, sha256, rows}. */
+    public function measure($name, $operation, $done, $total)
+    {
+        $rows = 0;
+        $part = $this->member(function () use ($name, &$rows, $operation, $done, $total) {
+            $rows = $this->table($name, $operation, $done, $total);
+        });
+        return $part + ['rows' => $rows];
+    }
+
+    /** Rows of a table as INSERT statements, a member of their own; their number. */
+    public function some($name, $where, Operation $operation)
+    {
+        $rows = 0;
+        $this->member(function () use ($name, $where, $operation, &$rows) {
+            $rows = $this->content($name, $where, $operation, 0, 0);
+        });
+        return $rows;
+    }
+
+    public function close()
+    {
+        sync_handle($this->out, $this->path);
+        fclose($this->out);
     }
 
     /** Returns ['tables', 'plain', 'size', 'notes']; retries where a table was altered meanwhile (error 1412). */
@@ -252,11 +327,11 @@ final class Dump
             if ($facts['engine'] !== null && strcasecmp($facts['engine'], 'InnoDB') !== 0) {
                 $outside[] = $name;
             }
-            $rows = 0;
-            $part = $this->member(function () use ($name, &$rows, $operation, &$done, $total) {
-                $rows = $this->table($name, $operation, $done, $total);
-            });
-            $this->tables[] = ['name' => $name, 'rows' => $rows, 'kind' => 'table', 'engine' => $facts['engine']] + $part;
+            $this->largest = 0;
+            $part = $this->measure($name, $operation, $done, $total);
+            // The checksum tells a restore which tables need not be compared any further.
+            $this->tables[] = ['name' => $name, 'kind' => 'table', 'engine' => $facts['engine'], 'largest' => $this->largest,
+                'checksum' => checksums($db, [$name])[$name]] + $part;
             $done += $facts['bytes'];
             $operation->progress($done, $total, 'bytes');
         }
@@ -278,14 +353,27 @@ final class Dump
             }
             $this->put("SET foreign_key_checks=1;\nSET unique_checks=1;\n-- Dump completed\n");
         });
-        $this->tables[] = ['name' => '', 'rows' => count($triggers), 'kind' => 'triggers', 'engine' => null] + $part;
+        $this->tables[] = ['name' => '', 'rows' => count($triggers), 'kind' => 'triggers', 'engine' => null,
+            'of' => array_values(array_unique(array_column($triggers, 'table')))] + $part;
         $db->query('COMMIT');
-        sync_handle($this->out, $this->path);
-        fclose($this->out);
+        $this->close();
         return ['tables' => $this->tables, 'plain' => $this->plain, 'size' => $this->stored, 'outside' => $outside];
     }
 
-    private function table($name, Operation $operation, $done, $total)
+    private function table($name, $operation, $done, $total)
+    {
+        $quoted = Database::name($name);
+        $create = $this->database->query("SHOW CREATE TABLE $quoted")->fetch_row()[1];
+        // A name that an earlier restore gave to a constraint returns to what it was.
+        $create = preg_replace('/^(\s+CONSTRAINT `(?:[^`]|``)*?)__m[0-9a-f]{6}`/m', '$1`', $create);
+        $this->put("\n");
+        $this->statement('drop', $name, "DROP TABLE IF EXISTS $quoted");
+        $this->statement('create', $name, $create);
+        return $this->content($name, '', $operation, $done, $total);
+    }
+
+    /** The rows (those for which `$where` holds) as statements; without an operation nobody is told how far it is. */
+    private function content($name, $where, $operation, $done, $total)
     {
         $db = $this->database;
         $quoted = Database::name($name);
@@ -302,16 +390,10 @@ final class Dump
                 $keys[] = $field;
             }
         }
-        $create = $db->query("SHOW CREATE TABLE $quoted")->fetch_row()[1];
-        // A name that an earlier restore gave to a constraint returns to what it was.
-        $create = preg_replace('/^(\s+CONSTRAINT `(?:[^`]|``)*?)__m[0-9a-f]{6}`/m', '$1`', $create);
-        $this->put("\n");
-        $this->statement('drop', $name, "DROP TABLE IF EXISTS $quoted");
-        $this->statement('create', $name, $create);
         $limit = min(524288, (int) ((int) $db->one('SELECT @@max_allowed_packet') / 3));
         $head = "INSERT INTO $quoted (" . implode(',', $columns) . ') VALUES ';
-        $order = $keys ? ' ORDER BY ' . implode(',', $keys) : '';
-        $result = $db->link->query('SELECT ' . implode(',', $read) . " FROM $quoted$order", MYSQLI_USE_RESULT);
+        $rest = ($where === '' ? '' : " WHERE $where") . ($keys ? ' ORDER BY ' . implode(',', $keys) : '');
+        $result = $db->link->query('SELECT ' . implode(',', $read) . " FROM $quoted$rest", MYSQLI_USE_RESULT);
         $kinds = array_map([$this, 'writes_as'], $result->fetch_fields());
         $rows = 0;
         $bytes = 0;
@@ -320,7 +402,7 @@ final class Dump
         $flush = function () use (&$values, &$bytes, $name, $head, $operation, $done, $total, $start) {
             if ($values) {
                 $this->statement('insert', $name, $head . implode(',', $values));
-                $operation->progress(min($total, $done + $this->plain - $start), $total, 'bytes');
+                $operation && $operation->progress(min($total, $done + $this->plain - $start), $total, 'bytes');
                 $values = [];
                 $bytes = 0;
             }
@@ -336,6 +418,7 @@ final class Dump
                 if ($value === null) {
                     $row[$i] = 'NULL';
                 } elseif ($apart && $kinds[$i] !== 'number' && strlen($value) > 4096) {
+                    $this->largest = max($this->largest, strlen($value));
                     $this->put_aside($name, "@m$i", $value, $kinds[$i], (int) ($limit / 2));
                     $row[$i] = $variables[] = "@m$i";
                 } else {
@@ -413,10 +496,10 @@ final class Dump
     {
         $start = $this->stored;
         $plain = $this->plain;
-        $this->gzip = deflate_init(ZLIB_ENCODING_GZIP, ['level' => 1]);
+        $this->gzip = $this->out ? deflate_init(ZLIB_ENCODING_GZIP, ['level' => 1]) : null;
         $this->hash = hash_init('sha256');
         $body();
-        $this->store(deflate_add($this->gzip, '', ZLIB_FINISH));
+        $this->gzip && $this->store(deflate_add($this->gzip, '', ZLIB_FINISH));
         return ['offset' => $start, 'stored' => $this->stored - $start, 'size' => $this->plain - $plain, 'sha256' => hash_final($this->hash)];
     }
 
@@ -424,7 +507,7 @@ final class Dump
     {
         hash_update($this->hash, $text);
         $this->plain += strlen($text);
-        $this->store(deflate_add($this->gzip, $text, ZLIB_NO_FLUSH));
+        $this->gzip && $this->store(deflate_add($this->gzip, $text, ZLIB_NO_FLUSH));
     }
 
     private function store($bytes)

@@ -15,13 +15,10 @@ function operation_drill(Operation $operation)
 {
     $operation->step('preflight');
     sweep_parts($operation->request);
-    $generation = Generation::open($operation->request, $operation->request->text('generation'));
+    $generation = sealed_generation($operation->request);
     $operation->remember('generation', $generation->id);
     $generation->check_index();
-    $blockers = blockers($operation->request, $generation, 'all');
-    if ($blockers) {
-        throw new Failure($blockers[0]['code'], $blockers[0]['message'], $blockers[0]['hint']);
-    }
+    Preflight::of(new Request(['fresh' => true] + $operation->request->fields), $generation, 'all')->refuse();
     $operation->step('stage');
     $site = installation_for_restore($operation->request, $generation);
     stage_files($operation, $generation, 'all');

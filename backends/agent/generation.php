@@ -215,6 +215,7 @@ function operation_backup(Operation $operation)
     $made = make_generation($operation, $operation->request->text('reason', 'hand'));
     $operation->step('retention');
     let_go_of_old($operation, $made['id']);
+    forget_evidence($operation->request);
     $operation->finish('done', $made['detail'], ['generation' => $made['id'], 'summary' => $made['seal']]);
 }
 
@@ -281,6 +282,7 @@ function summarise(Operation $operation, $id, $reason, Installation $site, Datab
     }));
     $stored = ($files['pack']['size'] ?? 0) + $files['manifest'] + $dumped['size'];
     return ['format' => 1, 'generation' => $id, 'site' => $operation->request->site, 'url' => $operation->request->text('url', ''),
+        'front' => $operation->request->get('front'), 'wordpress' => wordpress_of($site->abspath),
         'created' => preg_replace('/^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/', '$1-$2-$3T$4:$5:$6Z', $id), 'reason' => $reason,
         'scanned' => $files['scanned'], 'agent' => substr(basename(__FILE__), 6, 16), 'php' => PHP_VERSION,
         'areas' => $site->areas(), 'abspath' => $site->abspath,
@@ -386,6 +388,7 @@ function let_go_of_old(Operation $operation, $newest)
     $age = $request->whole('min_age_s', 56 * 86400);
     $weekly = 0;
     $old = [];
+    $evidence = generations_for_undo($request);
     foreach (Generation::ids($request) as $id) {
         try {
             $generation = Generation::open($request, $id);
@@ -394,7 +397,7 @@ function let_go_of_old(Operation $operation, $newest)
             continue;
         }
         $moment = strtotime($generation->summary['created']);
-        if ($weekly >= $keep && time() - $moment >= $age && !is_file($generation->folder . '/pinned')) {
+        if ($weekly >= $keep && time() - $moment >= $age && !is_file($generation->folder . '/pinned') && !isset($evidence[$id])) {
             $old[] = $generation;
         }
         $weekly += $generation->summary['reason'] === 'weekly' && !$generation->is_suspect() ? 1 : 0;

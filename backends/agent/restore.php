@@ -6,10 +6,22 @@ function operation_restore(Operation $operation)
     $request = $operation->request;
     $operation->step('preflight');
     sweep_parts($request);
-    $generation = Generation::open($request, $request->text('generation'));
+    $generation = sealed_generation($request);
     $operation->remember('generation', $generation->id);
-    restore_generation($operation, $generation, only_of($request));
-    look_and_conclude($operation);
+    $only = only_of($request);
+    restore_generation($operation, $generation, $only);
+    look_and_conclude($operation, $only === 'all' ? $generation->summary['front'] ?? null : null);
+}
+
+/** The generation that is asked for; where the client keeps its seal, no other passes for it. */
+function sealed_generation(Request $request)
+{
+    $generation = Generation::open($request, $request->text('generation'));
+    $seal = $request->get('seal');
+    if ($seal !== null && $seal !== $generation->seal) {
+        throw new Failure('damaged', "the generation {$generation->id} is not the one that was sealed", 'take another generation');
+    }
+    return $generation;
 }
 
 /** Preflight, stage, verify, switch. Before the switch nothing live is touched. */
@@ -17,11 +29,12 @@ function restore_generation(Operation $operation, Generation $generation, $only)
 {
     $request = $operation->request;
     $generation->check_index();
-    $blockers = blockers($request, $generation, $only);
-    if ($blockers) {
-        throw new Failure($blockers[0]['code'], $blockers[0]['message'], $blockers[0]['hint']);
+    $found = Preflight::of($request, $generation, $only);
+    $found->refuse();
+    foreach ($found->warnings as $warning) {
+        $operation->note($warning['code'], $warning['message'], 'warning');
     }
-    $plan = ['units' => [], 'tables' => null, 'closed' => []];
+    $plan = ['units' => [], 'tables' => null, 'closed' => [], 'generation' => $generation->id];
     $operation->step('stage');
     if ($only !== 'database') {
         $plan['units'] = stage_files($operation, $generation, $only);
@@ -34,7 +47,9 @@ function restore_generation(Operation $operation, Generation $generation, $only)
     }
     $operation->step('verify');
     verify_staged($operation, $generation, $only, $plan['tables']);
+    $plan['tables'] && keep_what_is_lost($operation, $generation);
     $operation->step('switch');
+    $only === 'database' || look_again_at_linked($operation, $generation);
     switch_over($operation, $plan);
 }
 
@@ -62,37 +77,6 @@ function only_of(Request $request)
         throw new Failure('bad_request', (is_string($only) ? "\"$only\"" : 'that') . ' can not be restored', 'all, files, database or paths');
     }
     return $only;
-}
-
-/** Why a restore would fail, found before anything is touched. */
-function blockers(Request $request, Generation $generation, $only)
-{
-    $found = [];
-    $add = function ($word, $message, $hint) use (&$found) {
-        $found[] = ['code' => $word, 'message' => $message, 'hint' => $hint];
-    };
-    $files = $only === 'database' ? 0 : $generation->summary['counts']['bytes'];
-    $tables = $only === 'all' || $only === 'database';
-    $need = $files + ($tables ? 2 * $generation->summary['dump']['plain'] : 0) + 16777216;
-    $free = @disk_free_space($request->folder);
-    if ($free !== false && $need > $free) {
-        $add('no_space', sprintf('the restore needs %s and the server has %s free', size_text($need), size_text($free)), 'free some space in the account');
-    }
-    if ($only !== 'database' && is_dir($request->root) && !is_writable($request->root)) {
-        $add('not_writable', "the document root {$request->root} cannot be written by this account", 'correct its owner or permissions');
-    }
-    if ($tables) {
-        try {
-            $database = Database::open(installation_for_restore($request, $generation));
-            $most = (int) $database->one('SELECT @@max_allowed_packet');
-            if ($most < 1048576) {
-                $add('small_packet', "the database accepts statements of $most bytes at most", 'raise max_allowed_packet to 1M or more');
-            }
-        } catch (Failure $e) {
-            $add($e->word, $e->getMessage(), $e->hint);
-        }
-    }
-    return $found;
 }
 
 /**

@@ -185,7 +185,7 @@ final class Scan
         return true;
     }
 
-    private static function has_content($file, $sha256)
+    public static function has_content($file, $sha256)
     {
         try {
             return file_sha256($file) === $sha256;

@@ -23,48 +23,40 @@ function staging_place(Operation $operation, $live)
     throw new Failure('not_writable', "there is no place on the disk of $live for a staged copy", 'make its folder writable');
 }
 
-/** Writes every wanted entry beside the live site; returns the plan's units. */
+/**
+ * Stages every wanted entry beside the live site; returns the plan's units. A live file that is right is linked, every
+ * other one is written from the packs; a request that is `fresh` links nothing: whoever holds a live file open could
+ * write into it.
+ */
 function stage_files(Operation $operation, Generation $generation, $only)
 {
-    $roots = [];
-    foreach ($generation->summary['areas'] as $area => $recorded) {
-        $live = $area === 'root' ? $operation->request->root : $recorded;
-        $place = staging_place($operation, $live);
-        keeping_time(dirname($place), function () use ($place) {
-            make_folder($place);
-        });
-        $roots[$area] = ['live' => $live, 'stage' => "$place/stage/$area", 'old' => "$place/old/$area", 'single' => false];
-    }
-    $places = array_values(array_unique(array_map(function ($root) {
-        return dirname(dirname($root['stage']));
-    }, $roots)));
-    $operation->remember('places', $places);
-    $parent = '';
+    $roots = staging_roots($operation, $generation);
+    $links = $operation->kind !== 'drill' && !$operation->request->get('fresh') ? new Linked($operation->folder . '/linked', 'wb') : null;
+    $folder = new StagedFolder($operation->recall('places'));
     $reader = new PackReader($generation->packs);
     $total = $generation->summary['counts']['bytes'];
     $done = 0;
-    $folders = [];
     $found = [];
     foreach ($generation->manifest() as $entry) {
         if (is_array($only) && !($under = wanted_under($entry->path, $only))) {
             continue;
         }
         $found[is_array($only) ? $under : 'all'] = true;
-        $target = staged_path($roots, $entry);
-        if (dirname($target) !== $parent) {
-            $parent = dirname($target);
-            refuse_way_out($parent, $places);
-            make_folder($parent, 0755);
-        }
+        $target = staged_at($operation, $entry->path);
+        $live = live_at($operation->request, $generation, $entry->path);
+        $folder->enter(dirname($target), dirname($live), $roots[strstr($entry->path, '/', true) ?: $entry->path]);
         if ($entry->type === 'd') {
             make_folder($target, 0700);
-            $folders[] = [$target, $entry->mode, $entry->mtime];
+            $folder->folders[] = [$target, $entry->mode, $entry->mtime];
         } elseif ($entry->type === 'l') {
             if (!@symlink($entry->target, $target)) {
                 throw new Failure('no_space', 'cannot make a link: ' . last_error('unknown reason'));
             }
+        } elseif ($links && $folder->is_real && ($words = link_live($live, $target, $entry))) {
+            $links->add($entry->path, $words);
         } else {
             stage_file($reader, $entry, $target);
+            $folder->written++;
         }
         $done += $entry->size;
         $operation->progress(min($done, $total), $total, 'bytes');
@@ -74,11 +66,89 @@ function stage_files(Operation $operation, Generation $generation, $only)
             throw new Failure('no_generation', ($wanted === 'all' ? 'no file' : substr($wanted, 5)) . " is in the generation {$generation->id}", 'see modoseru diff, or take another generation');
         }
     }
-    foreach (array_reverse($folders) as list($path, $mode, $mtime)) {
-        chmod($path, $mode);
-        touch($path, $mtime);
-    }
+    $folder->finish();
+    $links && $links->close();
     return is_array($only) ? path_units($operation->request, $roots['root'], $only) : whole_units($operation, $roots);
+}
+
+/** Where each area is live, where it is staged, and where it is put aside; the operation remembers the places. */
+function staging_roots(Operation $operation, Generation $generation)
+{
+    $roots = $places = [];
+    foreach ($generation->summary['areas'] as $area => $recorded) {
+        $live = $area === 'root' ? $operation->request->root : $recorded;
+        $place = staging_place($operation, $live);
+        keeping_time(dirname($place), function () use ($place) {
+            make_folder($place);
+        });
+        $places[$area] = $place;
+        $roots[$area] = ['live' => $live, 'stage' => "$place/stage/$area", 'old' => "$place/old/$area"];
+    }
+    $operation->remember('places', array_values(array_unique($places)));
+    $operation->remember('areas', $places);
+    return $roots;
+}
+
+/** Where a manifest's path is staged. */
+function staged_at(Operation $operation, $path)
+{
+    $area = strstr($path, '/', true) ?: $path;
+    $place = $operation->recall('areas')[$area] ?? null;
+    if ($place === null) {
+        throw new Failure('damaged', "the manifest names an unknown area $area", 'take another generation');
+    }
+    return "$place/stage/$path";
+}
+
+/** Where a manifest's path is live. */
+function live_at(Request $request, Generation $generation, $path)
+{
+    $path = area_path($generation, $path);
+    $root = $generation->summary['areas']['root'];
+    return Installation::below($path, $root) ? $request->root . substr($path, strlen($root)) : $path;
+}
+
+/** The folder that is being filled, and what is done to all of them when the last entry stands. */
+final class StagedFolder
+{
+    /** Whether the live folder is what its name says, not what a link somewhere in it makes of it. */
+    public $is_real = false;
+    public $folders = [];
+    public $written = 0;
+    private $places;
+    private $at = '';
+
+    public function __construct(array $places)
+    {
+        $this->places = $places;
+    }
+
+    public function enter($staged, $live, array $root)
+    {
+        if ($staged === $this->at) {
+            return;
+        }
+        $this->at = $staged;
+        refuse_way_out($staged, $this->places);
+        make_folder($staged, 0755);
+        $real = realpath($root['live']);
+        $this->is_real = $real !== false && realpath($live) === (Installation::below($live, $root['live'])
+            ? $real . substr($live, strlen($root['live'])) : dirname($real));
+    }
+
+    /** Modes and times from the innermost out; and on the disk, before anything of it goes live. */
+    public function finish()
+    {
+        foreach (array_reverse($this->folders) as list($path, $mode, $mtime)) {
+            chmod($path, $mode);
+            touch($path, $mtime);
+        }
+        if ($this->written) {
+            foreach ($this->places as $place) {
+                sync_disk($place);
+            }
+        }
+    }
 }
 
 /** A manifest that was made by an attacker may hold a link, and a file below that link. */
@@ -106,16 +176,6 @@ function wanted_under($path, array $only)
     return null;
 }
 
-function staged_path(array $roots, Entry $entry)
-{
-    $cut = strpos($entry->path, '/');
-    $area = $cut === false ? $entry->path : substr($entry->path, 0, $cut);
-    if (!isset($roots[$area])) {
-        throw new Failure('damaged', "the manifest names an unknown area $area", 'take another generation');
-    }
-    return $roots[$area]['stage'] . ($cut === false ? '' : substr($entry->path, $cut));
-}
-
 function stage_file(PackReader $reader, Entry $entry, $target)
 {
     $out = @fopen($target, 'xb');
@@ -124,7 +184,9 @@ function stage_file(PackReader $reader, Entry $entry, $target)
     }
     try {
         $reader->copy($entry, $out);
-        sync_soon($out, $target);
+        if (!@fflush($out)) {
+            throw new Failure('no_space', "cannot write $target: the disk or the quota is full", 'free some space in the account');
+        }
     } finally {
         fclose($out);
     }
@@ -135,11 +197,12 @@ function stage_file(PackReader $reader, Entry $entry, $target)
     touch($target, $entry->mtime);
 }
 
-/** Each file by itself would cost an fsync; the folder is synced as a whole before the switch. */
-function sync_soon($handle, $path)
+/** Each file by itself would cost an fsync; the disk is synced once, before the switch (`-f`: syncfs(2), GNU alone). */
+function sync_disk($folder)
 {
-    if (!@fflush($handle)) {
-        throw new Failure('no_space', "cannot write $path: the disk or the quota is full", 'free some space in the account');
+    list($status) = run(['sync', '-f', $folder], '', 600);
+    if ($status !== 0) {
+        run(['sync'], '', 600);
     }
 }
 
@@ -303,141 +366,25 @@ function carry_below(array $carry, $name)
     return $inside;
 }
 
-/** Loads every table under a staging name (of `$names`, or one by its number); returns the plan's tables. */
-function stage_tables(Operation $operation, Generation $generation, array $names = [])
-{
-    $database = Database::open(installation_for_restore($operation->request, $generation));
-    $tag = substr($operation->id, -6);
-    $operation->remember('tag', $tag);
-    $operation->remember('database', [$database->name, $database->prefix]);
-    foreach ($generation->summary['tables'] as $i => $part) {
-        if ($part['kind'] === 'table') {
-            $names += [$part['name'] => "_m{$tag}_$i"];
-        }
-    }
-    $live = $database->tables();
-    $handle = fopen($generation->folder . '/database.sql.gz', 'rb');
-    $total = $generation->summary['dump']['plain'];
-    $done = 0;
-    $after = [];
-    foreach ($generation->summary['tables'] as $part) {
-        $database->query('SET autocommit=0');
-        foreach (dump_part($handle, $part) as list($kind, $table, $sql)) {
-            if ($kind === 'create' || $kind === 'insert') {
-                $database->query(under_staging_name($sql, $kind, $table, $names, $tag));
-            } elseif ($kind === 'set') {
-                $database->query(sets_a_variable($sql));
-            } elseif (in_array($kind, ['trigger', 'view', 'mode'], true)) {
-                $after[] = made_after($kind, $sql);
-            }
-            $done += strlen($sql);
-            $operation->progress(min($done, $total), $total, 'bytes');
-        }
-        $database->query('COMMIT');
-    }
-    fclose($handle);
-    return plan_tables($database, $names, $live, $after, $tag);
-}
-
-/** A dump may have been made by an attacker: no statement of it does more than its kind says. */
-function sets_a_variable($sql)
-{
-    if (!preg_match('/^SET @m\d+=(?:NULL|(?:CONCAT\(@m\d+,)?(?:0x[0-9a-f]*+|\'(?:[^\'\\\\]++|\\\\.)*+\')\)?)$/Ds', $sql)) {
-        throw new Failure('damaged', 'the dump has a statement that sets more than a variable', 'take another generation');
-    }
-    return $sql;
-}
-
-function made_after($kind, $sql)
-{
-    $forms = ['trigger' => '/^CREATE\s+TRIGGER\s/i', 'view' => '/^CREATE\s[^`]*\bVIEW\s/i', 'mode' => "/^SET sql_mode='[A-Z0-9_,]*'$/D"];
-    if (!preg_match($forms[$kind], $sql)) {
-        throw new Failure('damaged', "the dump has a statement that is no $kind", 'take another generation');
-    }
-    return $sql;
-}
-
-function under_staging_name($sql, $kind, $table, array $names, $tag)
-{
-    $head = ($kind === 'create' ? 'CREATE TABLE ' : 'INSERT INTO ') . Database::name($table);
-    if (!isset($names[$table]) || strncmp($sql, $head, strlen($head)) !== 0) {
-        throw new Failure('damaged', "the dump has a statement that is not of the table $table", 'take another generation');
-    }
-    $rest = substr($sql, strlen($head));
-    if ($kind === 'create') {
-        // The same name of a constraint is refused (errno 121), and a reference must follow its table.
-        $rest = preg_replace_callback('/^(\s+CONSTRAINT `)((?:[^`]|``)*)(` FOREIGN KEY .*? REFERENCES `)((?:[^`]|``)*)`/m', function ($found) use ($names, $tag) {
-            $other = str_replace('``', '`', $found[4]);
-            return $found[1] . substr($found[2], 0, 55) . "__m$tag" . $found[3] . str_replace('`', '``', $names[$other] ?? $other) . '`';
-        }, $rest);
-    }
-    return ($kind === 'create' ? 'CREATE TABLE ' : 'INSERT INTO ') . Database::name($names[$table]) . $rest;
-}
-
-/** Tables of the site that the generation does not have are put aside too: a restore leaves nothing foreign. */
-function plan_tables(Database $database, array $names, array $live, array $after, $tag)
-{
-    $list = [];
-    $drop = ['forth' => [], 'back' => []];
-    $create = ['forth' => [], 'back' => []];
-    $i = 0;
-    foreach ($names as $name => $staged) {
-        $list[] = ['live' => (string) $name, 'stage' => $staged, 'old' => isset($live[$name]) ? "_o{$tag}_" . $i++ : null];
-    }
-    foreach ($live as $name => $facts) {
-        if (!$facts['view'] && !isset($names[$name])) {
-            $list[] = ['live' => (string) $name, 'stage' => null, 'old' => "_o{$tag}_" . $i++];
-        }
-    }
-    foreach ($database->views($live) as $name => $sql) {
-        $drop['forth'][] = 'DROP VIEW IF EXISTS ' . Database::name($name);
-        $create['back'][] = $sql;
-    }
-    foreach ($database->triggers($live) as $trigger) {
-        $drop['forth'][] = 'DROP TRIGGER IF EXISTS ' . Database::name($trigger['name']);
-        array_push($create['back'], sql_mode_of($trigger), $trigger['sql'], SQL_MODE);
-    }
-    foreach ($after as $made) {
-        $create['forth'][] = $made;
-        if (preg_match('/^CREATE\b.*?\b(TRIGGER|VIEW)\s+`((?:[^`]|``)+)`/is', $made, $found)) {
-            $drop['back'][] = 'DROP ' . strtoupper($found[1]) . " IF EXISTS `{$found[2]}`";
-        }
-    }
-    return ['list' => $list, 'drop' => $drop, 'create' => $create];
-}
-
-/** What was staged is read back: every file's hash, every table's rows. */
+/** What was written is read back, every file's hash and every table's rows; linked files were read when they were linked. */
 function verify_staged(Operation $operation, Generation $generation, $only, $tables)
 {
     $total = $generation->summary['counts']['bytes'];
     $done = 0;
-    $places = $only === 'database' ? [] : $operation->recall('places');
-    foreach ($places as $place) {
-        sync_folder($place);
-    }
+    $linked = Linked::of($operation);
     foreach ($only === 'database' ? [] : $generation->manifest() as $entry) {
         if ($entry->type !== 'f' || (is_array($only) && !wanted_under($entry->path, $only))) {
             continue;
         }
-        $staged = null;
-        foreach ($places as $place) {
-            $staged = is_file("$place/stage/{$entry->path}") ? "$place/stage/{$entry->path}" : $staged;
-        }
-        if ($staged === null || filesize($staged) !== $entry->size || file_sha256($staged) !== $entry->sha256) {
+        $staged = staged_at($operation, $entry->path);
+        if (!$linked->has($entry->path) && (!is_file($staged) || filesize($staged) !== $entry->size || file_sha256($staged) !== $entry->sha256)) {
             throw new Failure('damaged', 'what was staged does not read back: ' . escape_path($entry->path), 'look at the disk, then try again');
         }
         $done += $entry->size;
         $operation->progress(min($done, $total), $total, 'bytes');
     }
-    if (!$tables) {
-        return;
-    }
-    $database = Database::open(installation_for_restore($operation->request, $generation));
-    $rows = array_column($generation->summary['tables'], 'rows', 'name');
-    foreach ($tables['list'] as $table) {
-        if ($table['stage'] !== null && (int) $database->one('SELECT COUNT(*) FROM ' . Database::name($table['stage'])) !== $rows[$table['live']]) {
-            throw new Failure('damaged', "the table {$table['live']} was not loaded whole", 'look at the database server\'s log');
-        }
+    if ($tables) {
+        verify_tables(Database::open(installation_for_restore($operation->request, $generation)), $generation, $tables['list']);
     }
 }
 
@@ -465,26 +412,5 @@ function leave_place(Operation $operation, $place)
         keeping_time(dirname($place), function () use ($place) {
             @rmdir($place);
         });
-    }
-}
-
-/** In one statement, so that a reference between them is no obstacle. */
-function drop_tables(Operation $operation, $pattern)
-{
-    try {
-        $database = database_of($operation);
-        $names = [];
-        foreach ($database->rows('SELECT TABLE_NAME n FROM information_schema.TABLES WHERE TABLE_SCHEMA=' . $database->quote($database->name)) as $row) {
-            if (preg_match($pattern, $row['n'])) {
-                $names[] = Database::name($row['n']);
-            }
-        }
-        if ($names) {
-            $database->query('DROP TABLE IF EXISTS ' . implode(', ', $names));
-        }
-    } catch (Failure $e) {
-        return;
-    } catch (mysqli_sql_exception $e) {
-        return;
     }
 }

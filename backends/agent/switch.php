@@ -6,19 +6,26 @@
 // remove before) and `create` (statements after). Undo is the same plan with `stage` and `old` exchanged.
 
 const OUR_MAINTENANCE = "// modoseru\n";
+/** Seconds for which a database that went away is waited for: a restart takes less. */
+const DATABASE_WAIT_S = 30;
+/** The server is not there, shuts down, or cut the session (CR_*, ER_*): none of it says that it never comes back. */
+const DATABASE_AWAY = [2002, 2003, 2006, 2013, 1040, 1053, 1158, 1159, 1160, 1161, 1203, 1927];
 
 /** Carries the plan out. A failure in the middle leaves the plan in the journal for `switch_back`. */
 function switch_over(Operation $operation, array $plan)
 {
     $plan['units'] = array_map('known_by_inode', $plan['units']);
+    $database = $plan['tables'] ? database_of($operation) : null;
+    $holder = $database ? hold_same($operation, $database, $plan['tables']) : null;
     $operation->remember('plan', $plan);
     $operation->remember('phase', 'switching');
     close_for_a_moment($plan);
     foreach ($plan['units'] as $unit) {
         forward_unit($unit);
     }
-    if ($plan['tables']) {
-        rename_tables($operation, $plan['tables'], false);
+    if ($database) {
+        rename_tables($database, $plan['tables'], false);
+        $holder->link->close();
     }
     open_again($plan);
     $operation->remember('phase', 'switched');
@@ -198,9 +205,8 @@ function move($from, $to)
 }
 
 /** One statement: all of the tables or none (MariaDB from 10.6.1 also over a crash). */
-function rename_tables(Operation $operation, array $tables, $back)
+function rename_tables(Database $database, array $tables, $back)
 {
-    $database = database_of($operation);
     $pairs = [];
     foreach ($back ? array_reverse($tables['list']) : $tables['list'] as $table) {
         $steps = [];
@@ -244,32 +250,49 @@ function patiently(Database $database, $sql, array $there)
     }
 }
 
-/** The switch undone, from any point of it at which a process may have died. */
+/**
+ * The switch undone, from any point of it at which a process may have died. While the database does not answer it is
+ * tried again, and then left for the next contact: NotYet. What nobody but a person can mend is NeedsHand.
+ */
 function switch_back(Operation $operation)
 {
     $plan = $operation->recall('plan');
-    try {
-        close_for_a_moment($plan);
-        if ($plan['tables'] && tables_are_switched($operation, $plan['tables'])) {
-            rename_tables($operation, $plan['tables'], true);
+    for ($until = microtime(true) + DATABASE_WAIT_S; ; usleep(500000)) {
+        try {
+            take_back($operation, $plan);
+            return;
+        } catch (Failure $e) {
+            $away = $e->word === 'no_database';
+        } catch (mysqli_sql_exception $e) {
+            $away = in_array($e->getCode(), DATABASE_AWAY, true);
         }
-        foreach (array_reverse($plan['units']) as $unit) {
-            backward_unit($unit);
+        if (!$away) {
+            throw new NeedsHand('the site could not be brought back: ' . $e->getMessage(),
+                "its files and tables are all there, named in ops/{$operation->id}/journal; mend the cause, then run modoseru check");
         }
-        open_again($plan);
-        $operation->remember('phase', 'taken back');
-    } catch (Failure $e) {
-        throw new NeedsHand('the site could not be brought back: ' . $e->getMessage(),
-            "its files and tables are all there, named in ops/{$operation->id}/journal; mend the cause, then run modoseru check");
-    } catch (mysqli_sql_exception $e) {
-        throw new NeedsHand('the tables could not be brought back: ' . $e->getMessage(),
-            "they are all there, named in ops/{$operation->id}/journal; mend the cause, then run modoseru check");
+        if (microtime(true) > $until) {
+            throw new NotYet('no_database', 'the site is between two states until its database answers: ' . $e->getMessage(),
+                'look at the database; the next contact takes the rest back by itself');
+        }
     }
 }
 
-function tables_are_switched(Operation $operation, array $tables)
+function take_back(Operation $operation, array $plan)
 {
-    $database = database_of($operation);
+    close_for_a_moment($plan);
+    $database = $plan['tables'] ? database_of($operation) : null;
+    if ($database && tables_are_switched($database, $plan['tables'])) {
+        rename_tables($database, $plan['tables'], true);
+    }
+    foreach (array_reverse($plan['units']) as $unit) {
+        backward_unit($unit);
+    }
+    open_again($plan);
+    $operation->remember('phase', 'taken back');
+}
+
+function tables_are_switched(Database $database, array $tables)
+{
     foreach ($tables['list'] as $table) {
         if ($table['stage'] !== null) {
             return !table_exists($database, $table['stage']);
@@ -353,5 +376,5 @@ function exchanged(array $plan, $folder, $tag)
             $tables[$key] = ['forth' => $tables[$key]['back'], 'back' => $tables[$key]['forth']];
         }
     }
-    return ['units' => $units, 'tables' => $tables, 'closed' => $plan['closed']];
+    return ['units' => $units, 'tables' => $tables] + $plan;
 }

@@ -1,11 +1,19 @@
 <?php
 // After the switch: somebody looks, and it is settled; what was overwritten is kept, comes back by undo, or is let go.
 
-/** The site is switched: somebody looks from outside, and the answer settles it. */
-function look_and_conclude(Operation $operation)
+/** Thirty days: an attack is often noticed weeks after it, a wrong restore on the same day. */
+const EVIDENCE_S = 2592000;
+/** Share of the disk that must be free for more than the newest evidence to be kept. */
+const SHORT_OF_ROOM = 0.05;
+
+/** The site is switched: somebody looks from outside, and the answer settles it. `$front`: what the front page's title is to be. */
+function look_and_conclude(Operation $operation, $front = null)
 {
     $operation->step('check');
     flush_object_cache($operation);
+    if ($front !== null && is_array($expect = $operation->request->get('expect'))) {
+        $operation->request->fields['expect'] = ['title' => $front] + $expect;
+    }
     $answer = $operation->ask('look', leave_page($operation->request), null, $operation->request->whole('wait_s', 900));
     if ($answer) {
         conclude_switch($operation, $answer);
@@ -38,16 +46,26 @@ function conclude_switch(Operation $operation, array $answer)
     }
     $operation->remember('phase', 'done');
     drop_staging($operation);
-    forget_evidence($operation);
+    forget_evidence($operation->request);
     $operation->finish('done', $keep ? $detail : "taken back; the site now shows: $detail", ['generation' => $operation->recall('generation')]);
 }
 
-/** What was overwritten is kept for the two newest operations that overwrote something. */
-function forget_evidence(Operation $newest)
+/**
+ * What was overwritten is kept of the two newest operations that overwrote something, for EVIDENCE_S, and where room is
+ * short of the newest alone. What a file `keep` in the operation's folder holds stays until that is gone.
+ */
+function forget_evidence(Request $request)
 {
     $kept = 0;
-    foreach (Operation::all($newest->request) as $operation) {
-        if ($operation->recall('phase') !== 'done' || $operation->recall('forgotten') || $kept++ < 2) {
+    $total = (float) @disk_total_space($request->folder);
+    $short = $total > 0 && (float) @disk_free_space($request->folder) < SHORT_OF_ROOM * $total;
+    foreach (Operation::all($request) as $operation) {
+        if ($operation->recall('phase') !== 'done' || $operation->recall('forgotten')) {
+            continue;
+        }
+        $kept++;
+        $old = time() - strtotime((string) $operation->started) > EVIDENCE_S;
+        if ($kept === 1 || ($kept === 2 && !$old && !$short) || is_file($operation->folder . '/keep')) {
             continue;
         }
         foreach ($operation->recall('places', []) as $place) {
@@ -55,10 +73,22 @@ function forget_evidence(Operation $newest)
             leave_place($operation, $place);
         }
         if ($operation->recall('tag')) {
-            drop_tables($operation, '/^_o' . $operation->recall('tag') . '_\d+$/');
+            drop_tables($operation, '/^_o' . $operation->recall('tag') . '_s?\d+$/');
         }
         $operation->remember('forgotten', true);
     }
+}
+
+/** Ids of generations that an undo may need: of what was linked and left as it was, they are the only evidence. */
+function generations_for_undo(Request $request)
+{
+    $needed = [];
+    foreach (Operation::all($request) as $operation) {
+        if ($operation->recall('phase') === 'done' && !$operation->recall('forgotten') && $operation->recall('generation')) {
+            $needed[$operation->recall('generation')] = true;
+        }
+    }
+    return $needed;
 }
 
 /** The operation `undo`: what the last restore or update put aside comes back. Undone twice, it is a redo. */
@@ -74,12 +104,25 @@ function operation_undo(Operation $operation)
         look_and_conclude($operation);
         return;
     }
-    $plan = $other->recall('plan');
+    $mirror = mirrored($operation, $other);
+    $operation->step('stage');
+    if (isset($mirror['generation'])) {
+        settle($operation, $other, $mirror);
+    }
+    $operation->step('switch');
+    switch_over($operation, $mirror);
+    $other->remember('phase', 'undone');
+    look_and_conclude($operation);
+}
+
+/** The plan of `$other` the other way round, with places of this operation for what it will put aside. */
+function mirrored(Operation $operation, Operation $other)
+{
     $tag = substr($operation->id, -6);
     $operation->remember('tag', $tag);
     $operation->remember('database', $other->recall('database'));
     $places = [];
-    $mirror = exchanged($plan, $operation->folder . '/old', $tag);
+    $mirror = exchanged($other->recall('plan'), $operation->folder . '/old', $tag);
     foreach ($mirror['units'] as $i => $unit) {
         if (isset($unit['attributes'])) {
             continue;
@@ -90,10 +133,21 @@ function operation_undo(Operation $operation)
         $mirror['units'][$i]['old'] = "$place/old/$i";
     }
     $operation->remember('places', array_keys($places));
-    $operation->step('switch');
-    switch_over($operation, $mirror);
-    $other->remember('phase', 'undone');
-    look_and_conclude($operation);
+    return $mirror;
+}
+
+/** What `$other` linked or left as it was, and the site changed since, comes back from the generation. */
+function settle(Operation $operation, Operation $other, array &$mirror)
+{
+    $generation = Generation::open($operation->request, $mirror['generation']);
+    $generation->check_index();
+    settle_linked($operation, $other, $generation, $mirror['units']);
+    if ($names = array_keys($mirror['tables']['same'] ?? [])) {
+        $database = database_of($operation);
+        $same = (new Sameness($operation, $database, $generation))->among($database->tables(), $names);
+        $mirror['tables']['same'] = $same + array_fill_keys($names, '');
+        load_same($operation, $database, $mirror['tables'], array_values(array_diff($names, array_keys($same))));
+    }
 }
 
 /** The newest operation whose evidence is still there; throws nothing_to_undo. */

@@ -190,7 +190,7 @@ function conclude_update(Operation $operation, array $kept, array $back, array $
     // Core and translations are replaced in place: only the generation that was made first takes them back.
     $operation->remember('whole', (bool) preg_grep('/^(?:core|translation) /', $kept));
     $operation->remember('phase', 'done');
-    forget_evidence($operation);
+    forget_evidence($operation->request);
     $operation->finish('done', $detail, $more);
 }
 

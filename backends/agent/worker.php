@@ -146,6 +146,9 @@ function give_up(Operation $operation, Throwable $why)
         }
     } catch (NeedsHand $e) {
         $why = $e;
+    } catch (NotYet $e) {
+        $operation->note('not_yet', $e->getMessage(), 'error');
+        return;
     }
     if ($why instanceof NeedsHand) {
         $operation->finish('needs_hand', $why->getMessage(), ['code' => 'needs_hand', 'hint' => $why->hint]);

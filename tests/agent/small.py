@@ -152,6 +152,19 @@ async def follow(agent: Agent, operation: str, start: int = 0, look: Look = is_r
         return story
 
 
+@contextlib.contextmanager
+def lacking(site: Small, grant: str) -> Iterator[None]:
+    """The database user of the site's account may do everything but that, for a while."""
+    root = site.lab.database
+    rows = root.sql(f"SELECT Db, User, Host FROM mysql.db WHERE User='{site.within.db_user}'")
+    on = [f"ON `{schema}`.* {{}} '{user}'@'{host}'" for schema, user, host in rows]
+    root.sql(";".join(f"REVOKE {grant} {where.format('FROM')}" for where in on))
+    try:
+        yield
+    finally:
+        root.sql(";".join(f"GRANT {grant} {where.format('TO')}" for where in on))
+
+
 class _Answering:
     """`listen` learns an operation's id from Launched, which `follow` does not send."""
 

@@ -265,7 +265,10 @@ async def test_what_was_overwritten_is_kept_for_the_two_newest_operations(
     site = small()
     agent = site.agent(servers)
     generation, _, _ = await saved(site, agent)
-    stories = [await carry_out(agent, "restore", generation=generation, only="all") for _ in range(4)]
+    stories = []
+    for _ in range(4):
+        site.sql(f"UPDATE `{site.prefix}options` SET option_value='later'")
+        stories.append(await carry_out(agent, "restore", generation=generation, only="all"))
     kept = {name[2:8] for name in site.evidence()}
     assert kept == {story.operation[-6:] for story in stories[2:]}
     assert len(list(site.state.glob("ops/*/old"))) == 2

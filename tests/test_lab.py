@@ -69,8 +69,8 @@ def tables(lab: Lab, site: LabSite) -> list[tuple[str, ...]]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_site_answers_over_tls_with_its_japanese_and_emoji(lab: Lab, name: str) -> None:
-    site = lab.site(name)
+def test_each_site_answers_over_tls_with_its_japanese_and_emoji(lab: Lab, fresh_site: Fresh, name: str) -> None:
+    site = fresh_site(name)
     status, body = lab.fetch(site)
     assert status == 200
     for text in (site.title, "年末年始の休業日のお知らせ", "新商品のご案内 🎉", "👨‍👩‍👧‍👦", "𠮷野家"):

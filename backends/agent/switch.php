@@ -251,13 +251,13 @@ function patiently(Database $database, $sql, array $there)
 }
 
 /**
- * The switch undone, from any point of it at which a process may have died. While the database does not answer it is
- * tried again, and then left for the next contact: NotYet. What nobody but a person can mend is NeedsHand.
+ * The switch undone, from any point of it at which a process may have died. A database that does not answer is waited
+ * for, and then it is left for the next contact: NotYet. What nobody but a person can mend is NeedsHand.
  */
-function switch_back(Operation $operation)
+function switch_back(Operation $operation, $wait_s = 0)
 {
     $plan = $operation->recall('plan');
-    for ($until = microtime(true) + DATABASE_WAIT_S; ; usleep(500000)) {
+    for ($until = microtime(true) + $wait_s; ; usleep(500000)) {
         try {
             take_back($operation, $plan);
             return;

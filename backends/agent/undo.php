@@ -35,7 +35,7 @@ function conclude_switch(Operation $operation, array $answer)
 {
     list($keep, $detail) = $answer;
     if (!$keep && $operation->kind === 'restore') {
-        switch_back($operation);
+        switch_back($operation, DATABASE_WAIT_S);
         drop_staging($operation);
         // Visitors would see the withdrawn code until opcache looked again.
         $operation->ask('reset', leave_page($operation->request), null, 20);

@@ -142,7 +142,7 @@ function give_up(Operation $operation, Throwable $why)
 {
     try {
         if (!$why instanceof NeedsHand) {
-            abandon($operation);
+            abandon($operation, DATABASE_WAIT_S);
         }
     } catch (NeedsHand $e) {
         $why = $e;
@@ -237,10 +237,10 @@ function roll_back_dead(Operation $operation)
 }
 
 /** Brings the site and the state folder back to what they were before the operation, from its journal alone. */
-function abandon(Operation $operation)
+function abandon(Operation $operation, $wait_s = 0)
 {
     if ($operation->recall('phase') === 'switching' || $operation->recall('phase') === 'switched') {
-        switch_back($operation);
+        switch_back($operation, $wait_s);
     }
     if ($operation->kind === 'undo' && $operation->recall('undoes')) {
         // What it was to take back stands again, and can be taken back later.

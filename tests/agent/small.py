@@ -323,6 +323,18 @@ class Small:
             assert shell("mount", "-o", f"remount,nr_inodes={inodes}", folder)[0] == 0
         folder.chmod(0o755)
 
+    @contextlib.contextmanager
+    def locked_out(self) -> Iterator[None]:
+        """The database refuses the account's user."""
+        root = self.lab.database
+        rows = root.sql(f"SELECT User, Host FROM mysql.user WHERE User='{self.within.db_user}'")
+        users = ", ".join(f"'{user}'@'{host}'" for user, host in rows)
+        root.sql(f"ALTER USER {users} ACCOUNT LOCK")
+        try:
+            yield
+        finally:
+            root.sql(f"ALTER USER {users} ACCOUNT UNLOCK")
+
     def hold(self, step: str) -> None:
         """From now on, the operation waits where it next reads wp-config.php in that step."""
         self.hold_file.write_text(step)

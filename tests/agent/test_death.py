@@ -17,6 +17,7 @@ from backends.agent.client import Agent, AgentError, Launched
 from backends.records import Asked, Outcome
 from backends.ssh import Servers
 from tests.agent.small import Small, carry_out, follow, is_right, summary_of
+from tests.lab.layout import wait_until
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="session")]
 MOMENTS = 6
@@ -165,6 +166,46 @@ async def test_a_switch_that_is_killed_at_any_moment_leaves_the_site_old_or_new(
     assert (await carry_out(agent, "snapshot", reason="hand")).outcome is Outcome.DONE
 
 
+async def killed_between_files_and_tables(site: Small, agent: Agent, verb: str, **request: Any) -> str:
+    """`kill -9` where the files are switched and the tables wait for a transaction that reads one of them."""
+    before = (site.root / "index.php").read_bytes()
+    with site.session(f"START TRANSACTION; SELECT * FROM `{site.prefix}posts`"):
+        async with contextlib.aclosing(agent.launch(verb, request)) as lines:
+            async for line in lines:
+                if isinstance(line, Launched):
+                    break
+        switched = lambda: (site.root / "index.php").read_bytes() != before  # noqa: E731
+        await asyncio.to_thread(wait_until, switched, 20, "the files to be switched")
+        assert await asyncio.to_thread(site.kill)
+    assert isinstance(line, Launched)
+    return line.operation
+
+
+async def test_a_database_that_is_away_is_waited_for_and_no_hand_is_needed(
+    small: Callable[..., Small], servers: Servers
+) -> None:
+    """Between files and tables nobody but the database can tell which way to go: at the next contact, by itself."""
+    site = small()
+    agent = site.agent(servers)
+    generation = (await carry_out(agent, "snapshot", reason="hand")).end.generation
+    site.write("index.php", b"<?php // later")
+    site.sql(f"INSERT INTO `{site.prefix}posts` (post_title) VALUES ('later')")
+    later = looks(site)
+    operation = await killed_between_files_and_tables(site, agent, "restore", generation=generation, only="all")
+    with site.locked_out():
+        with pytest.raises(AgentError) as told:
+            await agent.recover()
+        assert told.value.code == "no_database"
+        assert (await carry_out(agent, "snapshot", reason="hand")).end.code == "no_database"
+        (known,) = [one for one in await agent.operations() if one.operation == operation]
+        assert known.state == "orphaned"
+    await agent.recover()
+    assert looks(site) == later
+    assert (await follow(agent, operation)).outcome is Outcome.ROLLED_BACK
+    assert (await carry_out(agent, "restore", generation=generation, only="all")).outcome is Outcome.DONE
+    assert site.litter() == []
+
+
 async def test_an_undo_that_dies_in_its_switch_can_be_asked_for_again(
     small: Callable[..., Small], servers: Servers
 ) -> None:
@@ -172,18 +213,12 @@ async def test_an_undo_that_dies_in_its_switch_can_be_asked_for_again(
     agent = site.agent(servers)
     generation = (await carry_out(agent, "snapshot", reason="hand")).end.generation
     site.write("index.php", b"<?php // later")
+    site.sql(f"INSERT INTO `{site.prefix}posts` (post_title) VALUES ('later')")
     later = looks(site)
     assert (await carry_out(agent, "restore", generation=generation, only="all")).outcome is Outcome.DONE
     restored = looks(site)
-    site.hold("switch")  # the files are exchanged, the tables are not
-    async with contextlib.aclosing(agent.launch("undo", {})) as lines:
-        async for line in lines:
-            if isinstance(line, Launched):
-                break
-    await asyncio.to_thread(site.await_held)
+    await killed_between_files_and_tables(site, agent, "undo")
     assert looks(site) not in (later, restored)
-    assert await asyncio.to_thread(site.kill)
-    site.release()
     await agent.recover()
     assert looks(site) == restored
     assert (await carry_out(agent, "undo")).outcome is Outcome.DONE

@@ -78,7 +78,6 @@ def test_a_site_without_its_files_is_seen_and_comes_back(
     error = backed_up("backup", NAME, "--json", code=1).json  # a broken site makes no generation
     assert error.get("error") or error["outcome"] == "rolled_back"
     assert len(backed_up("generations", NAME, "--json").json["generations"]) == 1
-    assert broken != "no files at all" or "Nothing is newer" not in backed_up("restore", NAME, "--dry-run").out
     assert backed_up("restore", NAME, "--yes", "--json").json["outcome"] == "done"
     is_back(lab, site)
 

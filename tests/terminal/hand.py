@@ -29,8 +29,11 @@ class Hand(Terminal):
         """The row under the cursor."""
         return next((line[1:] for line in self.lines if line.startswith("▌")), "")
 
-    def _until_cursor_left(self, row: str) -> None:
-        self.until(lambda _: self.cursor not in {"", row})
+    @property
+    def cursor_site(self) -> str:
+        """The name in that row: what else stands there changes by itself while sites are looked at."""
+        found = re.match(r".? ?([\w.-]+\.\w+) ", self.cursor)
+        return found[1] if found else ""
 
     def row(self, site: str) -> str:
         return next((line[1:] for line in self.lines if re.match(rf"[ ▌]. ?{re.escape(site)} ", line)), "")
@@ -42,11 +45,11 @@ class Hand(Terminal):
     def find_problem(self, site: str) -> None:
         """Press `n` until the cursor stands on `site`."""
         for _ in range(50):
-            before = self.cursor
-            if f" {site} " in before:
+            before = self.cursor_site
+            if before == site:
                 return
             self.press("n")
-            self._until_cursor_left(before)
+            self.until(lambda _, before=before: self.cursor_site not in {"", before})  # type: ignore[misc]
         raise AssertionError(f"n never comes to {site}:\n{self.screen}")
 
     @property

@@ -79,7 +79,7 @@ async def test_the_steps_of_each_operation_are_those_of_the_protocol(ground: Gro
     restored = await carry_out(agent, "restore", generation=generation, only="all")
     assert restored.steps == ["preflight", "stage", "verify", "switch", "check"]
     undone = await carry_out(agent, "undo")
-    assert undone.steps == ["preflight", "switch", "check"]
+    assert undone.steps == ["preflight", "stage", "switch", "check"]
     updated = await carry_out(agent, "update", items=[{"kind": "plugin", "slug": "nobody-has-this"}])
     assert updated.steps[:4] == ["prepare", "database", "files", "seal"]
     assert updated.steps[-1] == "update"

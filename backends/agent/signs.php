@@ -15,7 +15,8 @@ final class Signs
 {
     /** Numbers of the comparison, by name. */
     public $facts = ['files_before' => 0, 'media_before' => 0, 'media_changed' => 0, 'media_gone' => 0, 'scrambled' => 0, 'renamed' => 0,
-        'ransom_notes' => 0, 'php_in_uploads' => 0, 'obfuscated' => 0, 'core_changed' => 0, 'rows_lost_share' => 0.0, 'tables_gone' => 0, 'identity' => 0];
+        'ransom_notes' => 0, 'php_in_uploads' => 0, 'obfuscated' => 0, 'core_changed' => 0, 'rows_lost_share' => 0.0, 'tables_gone' => 0, 'identity' => 0,
+        'hidden' => 0];
     public $examples = [];
     private $gone = [];
     private $core_is_new = false;
@@ -84,6 +85,12 @@ final class Signs
             $this->tell('ransom_notes', $live->path);
         }
         $this->content($live, $file);
+    }
+
+    /** Its bytes changed under the same size and times: nobody but an intruder, or a dying disk, does that. */
+    public function hidden(Entry $live)
+    {
+        $this->tell('hidden', $live->path);
     }
 
     private function content(Entry $live, $file)

@@ -27,6 +27,7 @@ from tests.agent.small import (
     shell,
     summary_of,
     tree,
+    verify,
     without,
 )
 from tests.lab.layout import wait_until
@@ -234,7 +235,7 @@ async def test_a_second_generation_of_an_unchanged_site_adds_no_pack(
     assert packs == [f"{first.end.generation}.tar"]
     assert second.end.generation is not None
     assert [pack["id"] for pack in summary_of(site, second.end.generation)["packs"]] == [first.end.generation]
-    assert (await agent.verify(second.end.generation)).outcome == "ok"
+    assert (await verify(agent, second.end.generation)).outcome == "ok"
 
 
 async def test_after_a_restore_the_files_are_known_by_their_content(
@@ -282,7 +283,7 @@ async def test_a_generation_of_the_middle_stays_whole_when_files_change_around_i
         assert story.end.generation
         states.append((story.end.generation, {path: entry.content for path, entry in site.files().items()}))
     for generation, contents in (states[1], states[3], states[0]):
-        assert (await agent.verify(generation)).outcome == "ok"
+        assert (await verify(agent, generation)).outcome == "ok"
         story = await carry_out(agent, "restore", generation=generation, only="files")
         assert story.outcome is Outcome.DONE, story.end
         assert {path: entry.content for path, entry in site.files().items()} == contents
@@ -307,7 +308,7 @@ async def test_a_file_that_changes_while_it_is_copied_is_copied_again_then_noted
     assert story.outcome is Outcome.DONE
     assert story.notes("changing") == ["root/wp-content/busy.log"]
     assert story.end.generation
-    assert (await agent.verify(story.end.generation)).outcome == "ok"
+    assert (await verify(agent, story.end.generation)).outcome == "ok"
 
 
 # ---------------------------------------------------------------- what is left where it is

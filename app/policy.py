@@ -25,6 +25,8 @@ def seconds(duration: str) -> int:
 SIGNS = {
     "media_changed_share": 0.10,
     "media_gone_share": 0.30,
+    "code_changed_share": 0.05,
+    "code_gone_share": 0.05,
     "scrambled": 3,
     "renamed": 10,
     "ransom_notes": 0,

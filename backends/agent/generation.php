@@ -207,7 +207,8 @@ function make_generation(Operation $operation, $reason)
         $scan->signs->database($before->summary['tables'], $dumped['tables'], $before->summary['identity'] ?? [], $identity);
     }
     $files['suspect'] = $before ? $scan->signs->tripped((array) $request->get('signs', [])) : [];
-    $files['facts'] = $scan->signs->facts;
+    $files['facts'] = $scan->signs->facts();
+    $files['versions'] = $scan->signs->versions;
     $files['identity'] = $identity;
     foreach ($files['suspect'] as $sign) {
         $operation->note('suspect', "{$sign['sign']} is {$sign['value']} (limit {$sign['limit']})"
@@ -252,7 +253,7 @@ function summarise(Operation $operation, $id, $reason, Installation $site, Datab
         'manifest' => ['size' => $files['manifest'], 'sha256' => file_sha256($folder . '/manifest')],
         'dump' => ['size' => $dumped['size'], 'sha256' => file_sha256($folder . '/database.sql.gz'), 'plain' => $dumped['plain']],
         'stored' => $stored, 'skipped' => $files['skipped'], 'identity' => (object) $files['identity'], 'facts' => $files['facts'],
-        'suspect' => $files['suspect'], 'full' => $files['full']];
+        'suspect' => $files['suspect'], 'full' => $files['full'], 'versions' => (object) $files['versions']];
 }
 
 /** Ids never repeat or go backwards, also when the clock does or the newest generation was let go. */

@@ -57,7 +57,9 @@ final class PackWriter
         $gzip = $codec === 'gz' ? deflate_init(ZLIB_ENCODING_GZIP, ['level' => 1]) : null;
         $hash = hash_init('sha256');
         $size = $stored = 0;
-        while (($bytes = fread($in, CHUNK)) !== false && $bytes !== '') {
+        // What grows faster than it is read would never end; its caller sees that it changed.
+        $most = 2 * $stat['size'] + 67108864;
+        while ($size < $most && ($bytes = fread($in, CHUNK)) !== false && $bytes !== '') {
             hash_update($hash, $bytes);
             $size += strlen($bytes);
             $bytes = $gzip ? deflate_add($gzip, $bytes, ZLIB_NO_FLUSH) : $bytes;

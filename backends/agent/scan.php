@@ -33,7 +33,7 @@ final class Scan
         $this->exclude = exclusion_pattern($request);
         $this->packs = $request->folder . '/packs';
         $this->before = $before;
-        $this->signs = new Signs($site);
+        $this->signs = new Signs($site, $before ? (array) ($before->summary['versions'] ?? []) : []);
         $last = $before ? (int) ($before->summary['full'] ?? 0) : 0;
         $this->full = !$before || $last > time() || time() - $last >= $request->whole('full_every_s', 31 * 86400);
     }
@@ -160,6 +160,7 @@ final class Scan
             if ($live->type === 'f' && !$this->store($live, $old, $pack, $operation, $done)) {
                 continue;
             }
+            $this->signs->version($live, $old, $this->where($live->path));
             if ($old) {
                 $this->signs->kept($live, $old, $this->where($live->path));
             } elseif ($this->before) {

@@ -138,6 +138,47 @@ async def test_a_suspect_generation_stops_rotation_until_an_operator_says_that_i
     assert len(site.generations()) == 1
 
 
+@pytest.mark.parametrize(("version", "signs"), [("1.0", ["code_changed_share"]), ("1.1", [])])
+async def test_code_that_changes_in_mass_is_an_update_only_where_its_version_changed(
+    servers: Servers, small: Callable[..., Small], version: str, signs: list[str]
+) -> None:
+    site = small()
+    furnish(site)
+    place = "wp-content/plugins/shop"
+
+    def shop(line: str, number: str) -> None:
+        site.write(f"{place}/shop.php", f"<?php\n/*\n * Plugin Name: Shop\n * Version: {number}\n */\n{line}".encode())
+        for part in range(30):
+            site.write(f"{place}/part{part}.php", f"<?php\n{line}// part {part}\n".encode() * 20)
+        site.own()
+
+    shop("", "1.0")
+    first = await back_up(site, servers)
+    assert summary_of(site, str(first.end.generation))["versions"]["plugins/shop"] == "1.0"
+    shop("/* quiet */\n", version)
+    assert (await back_up(site, servers)).notes("suspect") == signs
+    # What was noted of versions is carried on where nothing changed.
+    third = await back_up(site, servers)
+    assert summary_of(site, str(third.end.generation))["versions"]["plugins/shop"] == version
+    assert third.notes("suspect") == []
+
+
+@pytest.mark.parametrize(("left", "signs"), [(10, ["code_gone_share"]), (0, [])])
+async def test_code_that_goes_in_mass_is_a_sign_and_a_plugin_that_goes_whole_is_not(
+    servers: Servers, small: Callable[..., Small], left: int, signs: list[str]
+) -> None:
+    site = small()
+    furnish(site)
+    for part in range(30):
+        site.write(f"wp-content/plugins/shop/part{part}.php", b"<?php\n// part\n" * 20)
+    await back_up(site, servers)
+    for part in range(left, 30):
+        (site.root / f"wp-content/plugins/shop/part{part}.php").unlink()
+    if not left:
+        (site.root / "wp-content/plugins/shop").rmdir()
+    assert (await back_up(site, servers)).notes("suspect") == signs
+
+
 # ---------------------------------------------------------------- changes that hide their times
 
 

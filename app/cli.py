@@ -139,8 +139,15 @@ async def check(options: Options, sites: tuple[str, ...]) -> int:
 @click.option("--pin", metavar="GENERATION", help="Keep it, whatever the retention says.")
 @click.option("--unpin", metavar="GENERATION", help="Let the retention decide again.")
 @click.option("--mark", nargs=2, metavar="GENERATION clean|suspect", help="Your word outweighs the signs.")
+@click.option("--let-go", metavar="GENERATION", help="You know why it is gone: ends the alarm.")
 async def generations(
-    options: Options, site: str, *, pin: str | None, unpin: str | None, mark: tuple[str, str] | None
+    options: Options,
+    *,
+    site: str,
+    pin: str | None,
+    unpin: str | None,
+    mark: tuple[str, str] | None,
+    let_go: str | None,
 ) -> int:
     """The generations of a site, newest first; pin one, or mark it clean or suspect."""
     from app import speaking
@@ -148,9 +155,10 @@ async def generations(
     from app.operations import marking
 
     async with _session(options) as session:
-        await marking.mark(session, session.fleet.site(site), pin=pin, unpin=unpin, mark=mark)
-        found = await checks.generations(session, session.fleet.site(site))
-        speaking.generations(site, found, as_json=options.as_json)
+        target = session.fleet.site(site)
+        await marking.mark(session, target, pin=pin, unpin=unpin, mark=mark, let_go=let_go)
+        found = await checks.seen(session, target)
+        speaking.generations(site, found.generations, found.gone, as_json=options.as_json)
     return 0
 
 
@@ -158,15 +166,20 @@ async def generations(
 @click.argument("site")
 @click.argument("generation", required=False)
 async def verify(options: Options, site: str, generation: str | None) -> int:
-    """Read every byte of a generation back, on its server, against its seal.
+    """Read every byte of a generation back, on its server, against its seal; the newest unless one is named.
 
-    Exit status 1 where it is not whole, or where no seal of it is kept here.
+    A damaged pack is rebuilt where its bytes are found, in the live files or in other packs. Exit status 1 where it is
+    not whole, where no seal of it is kept here, or where another generation was taken away.
     """
-    from app import speaking
+    from app import performing, speaking
+    from app.operations import guard
     from app.operations import verify as verifies
 
     async with _session(options) as session:
-        result = await verifies.verify(session, session.fleet.site(site), generation)
+        target = session.fleet.site(site)
+        guard.writable(session, target, "nothing is begun")
+        plan = await verifies.plan(session, target, generation)
+        result = verifies.judged(plan, await performing.watched(session, plan.intent, options))
         speaking.verification(result, as_json=options.as_json)
     return 0 if result.outcome == "ok" else 1
 

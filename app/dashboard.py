@@ -397,6 +397,9 @@ class Dashboard(App[None]):
     def _do_drill(self, site: Site) -> None:
         self._errand(self._asking.drill(site), site.name, "drill")
 
+    def _do_verify(self, site: Site) -> None:
+        self._errand(self._asking.verify(site), site.name, "verify")
+
     def _do_restore(self, site: Site) -> None:
         self._errand(self._asking.restore(site), site.name, "restore")
 

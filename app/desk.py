@@ -43,6 +43,7 @@ class Desk(Protocol):
 
     async def plan_backup(self, site: Site) -> Intent: ...
     async def plan_drill(self, site: Site) -> Intent: ...
+    async def plan_verify(self, site: Site) -> Intent: ...
     async def plan_restore(self, site: Site, generation: str | None) -> Intent: ...
     async def plan_undo(self, site: Site) -> Intent: ...
     async def plan_update(self, site: Site, slugs: tuple[str, ...] | None) -> Intent: ...
@@ -102,6 +103,11 @@ class SessionDesk:
         from app.operations import drill
 
         return await drill.plan(self._session, site)
+
+    async def plan_verify(self, site: Site) -> Intent:
+        from app.operations import verify
+
+        return (await verify.plan(self._session, site)).intent
 
     async def plan_restore(self, site: Site, generation: str | None) -> Intent:
         from app.operations import restore

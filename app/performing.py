@@ -63,6 +63,18 @@ async def perform(
     return max((_code(one) for one in results), key=_severity, default=0)
 
 
+async def watched(session: Session, intent: Intent, options: Options) -> list[AnyEvent]:
+    """Begins one operation that needs no confirmation and returns its events. Raises what kept it from beginning, and
+    `left_running` where the operator left it."""
+    one = _Watched(session, intent.site, options)
+    with _Interrupts() as interrupts:
+        interrupts.watched.append(one)
+        ended = await one.run(guard.start(session, intent, confirmed=False), intent.kind)
+    if isinstance(ended, ModoseruError):
+        raise ended
+    return one.seen
+
+
 def _code(ended: Operation | ModoseruError) -> int:
     return guard.exit_code(ended.outcome) if isinstance(ended, Operation) else ended.exit_code
 
@@ -150,13 +162,13 @@ class _Watched:
     def __init__(self, session: Session, site: Site, options: Options, operation: str = "") -> None:
         self._session, self._site, self._options = session, site, options
         self._operation = operation
+        self.seen: list[AnyEvent] = []
         self._asked = self._left = False
         self._task: asyncio.Task[object] | None = None
         self._cancelling: asyncio.Task[None] | None = None
 
     async def run(self, events: AsyncGenerator[AnyEvent], kind: str) -> Operation | ModoseruError:
         """The operation's record when it ended, or why it could not begin, or that it was left running."""
-        seen: list[AnyEvent] = []
         self._task = asyncio.current_task()
         try:
             if self._left:
@@ -165,7 +177,7 @@ class _Watched:
                 if isinstance(event, Started):
                     self._operation = event.operation
                     self._cancel_if_asked()
-                seen.append(event)
+                self.seen.append(event)
                 speaking.event(self._site.name, event, self._options.progress)
         except ModoseruError as error:
             return error
@@ -177,7 +189,7 @@ class _Watched:
             await events.aclose()
             if self._cancelling is not None:
                 self._cancelling.cancel()
-        return guard.summarise(self._operation, self._site.name, kind, seen)
+        return guard.summarise(self._operation, self._site.name, kind, self.seen)
 
     def _left_running(self, kind: str) -> ModoseruError:
         """Exit code 3: it may yet change the site, so nobody may take that for what it was before."""

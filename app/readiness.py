@@ -19,6 +19,7 @@ from backends.records import (
     Drill,
     Generation,
     GenerationState,
+    Gone,
     Health,
     Inspection,
     Site,
@@ -37,8 +38,9 @@ def verdict(site: Site, known: Known, now: dt.datetime) -> Verdict:
         return Verdict(verdict=Certainty.UNKNOWN, reasons=(why,))
     whole = [one for one in generations if one.state is not GenerationState.DAMAGED and one.sealed is not False]
     if not whole:
-        why = "it was never backed up" if not generations else "every generation is damaged"
-        return Verdict(verdict=Certainty.FAILED, reasons=(why,))
+        why = "every generation is damaged" if generations else "it was never backed up"
+        taken = tuple(_taken(known.gone))
+        return Verdict(verdict=Certainty.FAILED, reasons=taken if taken and not generations else (why, *taken))
     age = now - max(whole, key=lambda one: one.id).created
     late = age > dt.timedelta(seconds=policy.seconds(site.policy.server_every)) + policy.GRACE
     word, said = _rehearsed(site, drill, {one.id for one in whole}, now)
@@ -46,7 +48,7 @@ def verdict(site: Site, known: Known, now: dt.datetime) -> Verdict:
     if late:
         reasons.append(f"the newest generation is {age.days} days old (promised: every {site.policy.server_every})")
         word = Certainty.STALE if word is Certainty.PROVEN else word
-    reasons += _doubts(site, generations, whole, contact)
+    reasons += [*_taken(known.gone), *_doubts(site, generations, whole, contact)]
     return Verdict(
         verdict=word,
         reasons=tuple(reasons),
@@ -67,6 +69,15 @@ def _rehearsed(site: Site, drill: Drill | None, ids: set[str], now: dt.datetime)
     if drill.generation not in ids:
         return Certainty.STALE, f"the generation that was rehearsed is gone: {drill.generation}"
     return Certainty.PROVEN, ""
+
+
+def _taken(gone: Sequence[Gone]) -> Iterator[str]:
+    """Only a retention takes generations away; what went otherwise was taken by somebody."""
+    taken = [one.id for one in gone if not one.let_go]
+    if len(taken) == 1:
+        yield f"a generation is gone: {taken[0]}"
+    elif taken:
+        yield f"{len(taken)} generations are gone: {taken[0]} and older"
 
 
 def _doubts(
@@ -95,6 +106,7 @@ class Known(Struct, frozen=True, kw_only=True):
     contact: Contact | None = None
     generations: tuple[Generation, ...] | None = None
     drill: Drill | None = None
+    gone: tuple[Gone, ...] = ()
 
 
 def status(site: Site, known: Known, now: dt.datetime) -> SiteStatus:

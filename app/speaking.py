@@ -19,6 +19,7 @@ from backends.records import (
     Certainty,
     Finished,
     Generation,
+    Gone,
     ModoseruError,
     Note,
     Operation,
@@ -148,11 +149,11 @@ def _status(one: SiteStatus) -> dict[str, Any]:
     }
 
 
-def generations(site: str, found: Sequence[Generation], *, as_json: bool) -> None:
+def generations(site: str, found: Sequence[Generation], gone: Sequence[Gone] = (), *, as_json: bool) -> None:
     if as_json:
-        _json({"site": site, "generations": [_only(one, _GENERATION_FIELDS) for one in found]})
+        _json({"site": site, "generations": [_only(one, _GENERATION_FIELDS) for one in found], "gone": gone})
         return
-    if not found:
+    if not found and not gone:
         _line(f"{site} was never backed up: modoseru backup {site}")
     for one in found:
         seal = {True: "sealed", False: "SEAL BROKEN", None: "unsealed"}[one.sealed]
@@ -162,6 +163,13 @@ def generations(site: str, found: Sequence[Generation], *, as_json: bool) -> Non
         _line(f"{one.id}  {one.tier}  {one.state.value:<9} {size:>12}  {files:>9} files  {seal}, {read}")
     if any(one.sealed is False for one in found):
         aside("  → SEAL BROKEN: somebody changed it after it was made; restore takes another one")
+    for lost in gone:
+        how = (
+            "let go by the server's retention, by its own word" if lost.let_go else "GONE: sealed here, and taken away"
+        )
+        _line(f"{lost.id}  server  {how}")
+    if any(not lost.let_go for lost in gone):
+        aside(f"  → find out who took it away; where you know: modoseru generations {site} --let-go ID")
 
 
 def verification(found: Verified, *, as_json: bool) -> None:
@@ -170,10 +178,10 @@ def verification(found: Verified, *, as_json: bool) -> None:
         return
     _line(f"{found.site} {found.generation}: {found.outcome}, {found.checked_bytes / 1e6:,.1f} MB read")
     for problem in found.problems:
-        _line(f"  {problem.path}: {problem.what}")
+        _line(f"  {problem.path}: {problem.what}{'; healed' if problem.healed else ''}")
     if found.outcome == "unknown":
         _line("  whole by the server's own word; no seal of it is kept here")
-    elif found.outcome != "ok":
+    elif any(not one.healed and not one.path.startswith("generations/") for one in found.problems):
         aside(f"  → do not restore it; take another one: modoseru generations {found.site}")
 
 

@@ -277,6 +277,18 @@ class Journal:
 
         return await self._file.read(read)
 
+    async def first_seals(self, site: str) -> dict[str, str]:
+        """The seals that were taken at the first contact with the site, by generation: trusted because nothing was
+        known before. What turns up later without anybody having watched it being made is not among them."""
+
+        def read(database: sqlite3.Connection) -> dict[str, str]:
+            query = (
+                "SELECT generation, sha256 FROM seal WHERE site = ? AND at = (SELECT min(at) FROM seal WHERE site = ?)"
+            )
+            return dict(database.execute(query, (site, site)).fetchall())
+
+        return await self._file.read(read)
+
     async def note_generation_fact(
         self, site: str, generation: str, tier: str, key: str, value: dt.datetime | bool | str | None
     ) -> None:

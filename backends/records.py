@@ -397,6 +397,14 @@ class Generation(Struct, frozen=True, kw_only=True):
     """`weekly`, `update`, `hand`, `restore`."""
 
 
+class Gone(Struct, frozen=True, kw_only=True):
+    """A generation whose seal is kept here and that its server no longer has."""
+
+    id: str
+    let_go: bool = False
+    """True: the server says that its retention let it go, and it was old enough for that. Nobody here saw it."""
+
+
 class Certainty(StrEnum):
     """The verdict's word."""
 

@@ -75,6 +75,7 @@ _KINDS = {
     "undo": mark("undo"),
     "update": mark("update"),
     "drill": mark("drill"),
+    "verify": mark("verify"),
     "isolate": mark("isolate"),
     "snapshot": mark("backup"),
     "check": mark("check"),
@@ -100,6 +101,10 @@ _STEPS = {
     "recover": mark("recovering"),
     "boot": mark("starting WordPress"),
     "drop": mark("clearing away"),
+    "summary": mark("reading the summary"),
+    "packs": mark("reading the packs"),
+    "content": mark("reading files and tables"),
+    "retention": mark("tidying up"),
     "done": mark("finishing"),
 }
 _REASONS = {

@@ -25,6 +25,7 @@ from backends.records import GENERATION_ID, Generation, ModoseruError
 
 TREE, DATABASE, SUMMARY = "site.tar", "database.json", "summary.json"
 HASHES, VERIFIED = "hashes.json", "verified"
+LET_GO = "let-go"
 
 
 class Summary(Struct, frozen=True, kw_only=True):
@@ -182,6 +183,17 @@ class Archive:
         except (OSError, tarfile.TarError):
             return [{"what": "missing", "path": path} for path in paths]
         return found
+
+    def let_go(self) -> list[str]:
+        """Ids of what the retention removed."""
+        path = self.folder.parent / LET_GO
+        return path.read_text().split() if path.exists() else []
+
+    def remove(self, name: str) -> None:
+        """Lets a generation go, and says so first."""
+        with (self.folder.parent / LET_GO).open("a") as listed:
+            listed.write(f"{name}\n")
+        shutil.rmtree(self.folder / name)
 
     def mark_verified(self, name: str, at: dt.datetime) -> None:
         """Notes that every byte was read back."""

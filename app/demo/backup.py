@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import shutil
 from collections.abc import Sequence
 
 from msgspec import Struct
@@ -108,7 +107,13 @@ async def _retain(worker: Worker) -> None:
     request, now = worker.operation.request, worker.runtime.now()
     keep, age = max(1, int(request.get("keep") or 8)), _age(request.get("min_age_s"))
     listing = await worker.runtime.run(worker.archive.listing)
-    weekly = [one for one in listing if one.reason == "weekly" and one.state is GenerationState.COMPLETE]
+    sealed, seals = request.get("sealed"), await worker.runtime.run(worker.archive.seals)
+    weekly = [
+        one
+        for one in listing
+        if one.reason == "weekly" and one.state is GenerationState.COMPLETE
+        if not sealed or one.id == listing[0].id or sealed.get(one.id) == seals[one.id]
+    ]
     surplus = [one for one in weekly[keep:] if now - one.created > age and not one.pinned]
     if not surplus:
         return
@@ -119,7 +124,7 @@ async def _retain(worker: Worker) -> None:
         worker.note("damaged", text, "error", weekly[0].id)
         return
     for generation in surplus:
-        await worker.runtime.run(shutil.rmtree, worker.archive.folder / generation.id)
+        await worker.runtime.run(worker.archive.remove, generation.id)
         worker.note("let_go", f"the generation {generation.id} was let go", item=generation.id)
 
 

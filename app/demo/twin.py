@@ -16,7 +16,6 @@ from typing import Any
 
 from msgspec import to_builtins
 
-from app.demo import archive
 from app.demo.archive import Archive
 from app.demo.backup import backup
 from app.demo.drill import drill
@@ -26,8 +25,9 @@ from app.demo.restore import conclude, only_of, restore, undo, undoable
 from app.demo.runtime import Runtime
 from app.demo.site import DemoSite
 from app.demo.update import update
+from app.demo.verify import verify
 from app.demo.worker import Cancelled, Gate, Worker, leave_page
-from backends.records import Finished, ModoseruError, Outcome, Progress, Started
+from backends.records import Finished, ModoseruError, Outcome, Started
 
 PROTOCOL = 1
 Say = Callable[[dict[str, Any]], Awaitable[None]]
@@ -48,6 +48,7 @@ _LAUNCHED: dict[str, tuple[str, Callable[[Worker], Awaitable[None]]]] = {
     "undo": ("undo", undo),
     "update": ("update", update),
     "drill": ("drill", drill),
+    "verify": ("verify", verify),
     "probe": ("probe", probe),
 }
 _WORK = dict(_LAUNCHED.values())
@@ -102,7 +103,6 @@ class Twin:
             "generations": self._generations,
             "operations": self._operations,
             "preview": self._preview,
-            "verify": self._verify,
             "answer": self._answer,
             "follow": self._follow,
             "cancel": self._cancel,
@@ -120,12 +120,14 @@ class Twin:
         generations = tuple(await self.runtime.run(archive_of.listing))
         seen = await self.runtime.run(inspect, site, self.runtime.now(), generations, next(iter(open_ones), None))
         seals = await self.runtime.run(archive_of.seals)
-        return {**to_builtins(seen, builtin_types=(dt.datetime,)), "summaries": seals}
+        facts = {"summaries": seals, "let_go": await self.runtime.run(archive_of.let_go)}
+        return {**to_builtins(seen, builtin_types=(dt.datetime,)), **facts}
 
     async def _generations(self, site: DemoSite, state: Path, _request: Request, _say: Say) -> Reply:
         archive_of = Archive(site, state)
         listing = await self.runtime.run(archive_of.listing)
-        return {"generations": listing, "summaries": await self.runtime.run(archive_of.seals)}
+        seals, let_go = await self.runtime.run(archive_of.seals), await self.runtime.run(archive_of.let_go)
+        return {"generations": listing, "summaries": seals, "let_go": let_go}
 
     async def _operations(self, site: DemoSite, state: Path, _request: Request, _say: Say) -> Reply:
         alive, records = self._held(site), []
@@ -139,30 +141,6 @@ class Twin:
         only = only_of(request.fields)
         generations = Archive(site, state)
         return await self.runtime.run(preview, site, generations, request.text("generation"), only, request.exclude)
-
-    async def _verify(self, site: DemoSite, state: Path, request: Request, say: Say) -> Reply:
-        """Reads every byte, in portions, so that progress shows and the loop stays free."""
-        generations, name, run = Archive(site, state), request.text("generation"), self.runtime.run
-        hashes = await run(generations.present, name)
-        paths = [path for path in hashes if path != archive.DATABASE]
-        total = await run(generations.size, name, paths)
-        ticks, done, problems = min(self.runtime.ticks(1.5), max(1, len(paths))), 0, []
-        for tick in range(ticks):
-            portion = paths[len(paths) * tick // ticks : len(paths) * (tick + 1) // ticks]
-            problems += await run(generations.problems, name, portion)
-            done += await run(generations.size, name, portion)
-            event = Progress(at=self.runtime.now(), line=tick, done=done, total=total, unit="bytes")
-            await say({"event": event})
-            await self.runtime.pause(1.5 / ticks)
-        database = generations.folder / name / archive.DATABASE
-        body = await run(database.read_bytes)
-        if archive.hash_of(body) != hashes[archive.DATABASE]:
-            problems.append({"what": "changed", "path": archive.DATABASE})
-        if not problems:
-            await run(generations.mark_verified, name, self.runtime.now())
-        outcome = "damaged" if problems else "ok"
-        seal = (await run(generations.seals))[name]
-        return {"outcome": outcome, "checked_bytes": done + len(body), "problems": problems, "summary": seal}
 
     async def _answer(self, site: DemoSite, state: Path, request: Request, _say: Say) -> Reply:
         """The answer is a file, so that it counts whether or not the process that asked still lives."""
@@ -219,7 +197,7 @@ class Twin:
         """Refusals come before anything is written; from its first line on, the operation lives by itself."""
         if verb == "undo":
             undoable(site, state, request.fields.get("operation"))
-        elif verb in ("restore", "drill"):
+        elif verb in ("restore", "drill", "verify"):
             await self.runtime.run(Archive(site, state).summary, request.text("generation"))
             only_of(request.fields)
         kind = _LAUNCHED[verb][0]

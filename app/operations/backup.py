@@ -18,7 +18,7 @@ async def plan(session: Session, site: Site, reason: str = "hand") -> Intent:
         kind="backup",
         site=site,
         verb="snapshot",
-        request=retention(site) | {"reason": reason, "front": await front_title(session, site)},
+        request=await retention(session, site) | {"reason": reason, "front": await front_title(session, site)},
         question=f"Back up {site.name}?",
         stays=("The site goes on serving; nothing of it is changed.",),
     )
@@ -30,10 +30,23 @@ async def front_title(session: Session, site: Site) -> str | None:
     return seen[0].title if seen is not None and seen[0].state is State.OK else None
 
 
-def retention(site: Site) -> dict[str, Any]:
-    """What the agent needs to judge the new generation and to let go of old ones."""
+async def retention(session: Session, site: Site) -> dict[str, Any]:
+    """What the agent needs to judge the new generation and to let go of old ones, and what it cannot know by itself.
+
+    Of the seals only those that prove something: of generations that this client watched being made, and of those that
+    were there when it first saw the site. One that merely turned up later may have been planted (FACTS 2).
+    """
+    journal = session.journal
+    seals, facts = await journal.seals(site.name), await journal.generation_facts(site.name)
+    own = {generation: known for (generation, tier), known in facts.items() if tier == "server"}
+    watched = {one: seals[one] for one, known in own.items() if known.get("watched") and one in seals}
+    sealed = await journal.first_seals(site.name) | watched
     return {
         "keep": site.policy.server_keep,
         "min_age_s": policy.seconds(site.policy.server_min_age),
         "signs": policy.SIGNS,
+        "full_every_s": policy.FULL_EVERY_S,
+        "sealed": sealed,
+        "marked": {generation: known["mark"] for generation, known in own.items() if "mark" in known},
+        "pinned": sorted(generation for generation, known in own.items() if known.get("pinned")),
     }

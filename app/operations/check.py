@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
 
-from app import readiness
+from app import policy, readiness
 from app.readiness import Known
 from backends.records import (
     Certificate,
@@ -20,6 +20,7 @@ from backends.records import (
     Drill,
     Expected,
     Generation,
+    Gone,
     Health,
     Inspection,
     ModoseruError,
@@ -29,6 +30,7 @@ from backends.records import (
 
 if TYPE_CHECKING:
     from app.session import Session
+    from backends.agent.client import Generations
     from backends.web import Expectation
 
 AT_ONCE = 20
@@ -44,6 +46,7 @@ class SealedGenerations(Struct, frozen=True):
     """The generations of a site as they were last seen, compared with the seals kept here."""
 
     generations: tuple[Generation, ...] = ()
+    gone: tuple[Gone, ...] = ()
 
 
 async def last_known(session: Session, sites: Sequence[Site] | None = None) -> list[SiteStatus]:
@@ -71,6 +74,7 @@ async def last_known(session: Session, sites: Sequence[Site] | None = None) -> l
                 seen[0].generations if seen else inside.generations if inside else None, _first(drill, name)
             ),
             drill=_first(drill, name),
+            gone=seen[0].gone if seen else (),
         )
 
     return [readiness.status(site, known(site.name), now) for site in (session.fleet.sites if sites is None else sites)]
@@ -187,34 +191,53 @@ def _shows(health: Health, title: str | None) -> bool:
 
 async def _ask_agent(session: Session, site: Site, *, refresh: bool) -> tuple[Contact, Inspection | None]:
     try:
-        inspection, seals = await session.agent(site).inspect(refresh=refresh)
+        inspection, told = await session.agent(site).inspect(refresh=refresh)
     except ModoseruError as error:
         now = dt.datetime.now(dt.UTC)
         return Contact(at=now, code=error.code, problem=error.message, hint=error.hint), None
-    await remember_generations(session, site, inspection.generations, seals)
+    await remember_generations(session, site, told)
     return Contact(at=dt.datetime.now(dt.UTC)), inspection
 
 
-async def remember_generations(
-    session: Session, site: Site, generations: Sequence[Generation], summaries: Mapping[str, str]
-) -> tuple[Generation, ...]:
-    """Compares each summary's hash with the seal kept here; the first one seen becomes the seal."""
+async def remember_generations(session: Session, site: Site, told: Generations) -> SealedGenerations:
+    """Compares each summary's hash with the seal kept here; the first one seen becomes the seal.
+
+    What was sealed and is no longer there is `gone`, unless an operation that was seen here let it go.
+    """
     journal = session.journal
     now = dt.datetime.now(dt.UTC)
     seals = await journal.seals(site.name)
     judged: list[Generation] = []
-    for one in generations:
-        told = summaries.get(one.id)
+    for one in told.generations:
+        summary = told.summaries.get(one.id)
         kept = seals.get(one.id)
-        if told is not None and kept is None:
-            await journal.seal(site.name, one.id, told, now)
-        sealed = None if told is None or kept is None else told == kept
+        if summary is not None and kept is None:
+            await journal.seal(site.name, one.id, summary, now)
+        sealed = None if summary is None or kept is None else summary == kept
         judged.append(msgspec.structs.replace(one, sealed=sealed))
-    await journal.remember(site.name, "generations", SealedGenerations(tuple(judged)), now)
-    return tuple(judged)
+    facts = await journal.generation_facts(site.name)
+    known = {generation for (generation, tier), fact in facts.items() if tier == "server" and "let_go" in fact}
+    gone = missing(site, seals.keys() - {one.id for one in judged} - known, told.let_go, now)
+    seen = SealedGenerations(tuple(judged), gone)
+    await journal.remember(site.name, "generations", seen, now)
+    return seen
+
+
+def missing(site: Site, ids: Iterable[str], let_go: Iterable[str], now: dt.datetime) -> tuple[Gone, ...]:
+    """What became of generations that are no longer there, newest first. That its retention let one go is the server's
+    word: it is taken only where the promise allows it. Pure."""
+    said = set(let_go)
+    return tuple(
+        Gone(id=one, let_go=one in said and policy.may_be_let_go(one, site.policy.server_min_age, now))
+        for one in sorted(ids, reverse=True)
+    )
 
 
 async def generations(session: Session, site: Site) -> tuple[Generation, ...]:
     """The site's generations as its server tells them now. Raises what the connection raises."""
-    told = await session.agent(site).generations()
-    return await remember_generations(session, site, told.generations, told.summaries)
+    return (await seen(session, site)).generations
+
+
+async def seen(session: Session, site: Site) -> SealedGenerations:
+    """`generations`, and what is gone. Raises what the connection raises."""
+    return await remember_generations(session, site, await session.agent(site).generations())

@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from app import policy
 from app.operations import check, look
 from app.operations.intent import Intent
 from backends import ssh
 from backends.agent.client import Agent, AgentError, Ended, Launched
 from backends.journal import JournalBroken, SealConflict
 from backends.records import (
+    GENERATION_ID,
     OPERATION_ID,
     Answered,
     AnyEvent,
@@ -297,6 +299,8 @@ class _Attended:
         self._events.append(event)
         if not isinstance(event, Progress):
             await self._session.journal.record_event(self._operation, event)
+        if isinstance(event, Note) and event.code == "let_go":
+            await self._remember_let_go(event)
         if isinstance(event, Asked) and not self._read_only:
             self._forget_question()
             self._question = asyncio.create_task(self._answer(event))
@@ -332,17 +336,29 @@ class _Attended:
         await journal.audit(self._session.who, "guard", self._kind, site, finished.outcome.value, finished.detail)
         if self._kind == "drill":
             await self._remember_drill(finished)
-        elif finished.summary:
+        elif finished.summary or self._kind == "verify":
             with contextlib.suppress(ModoseruError):  # the next look at the site tells it too
                 await check.generations(self._session, self._site)
         if not (finished.summary and finished.generation):
             return []
         try:
             await journal.seal(site, finished.generation, finished.summary, finished.at)
+            if self._kind != "verify":
+                await journal.note_generation_fact(site, finished.generation, "server", "watched", True)
+            elif finished.outcome is Outcome.DONE:
+                await journal.note_generation_fact(site, finished.generation, "server", "verified_at", finished.at)
         except SealConflict as error:
             await journal.audit(self._session.who, "guard", "seal", site, error.code, error.message)
             return [Note(at=finished.at, code=error.code, text=f"{error.message}; {error.hint}", level="error")]
         return []
+
+    async def _remember_let_go(self, note: Note) -> None:
+        """So that its absence is no alarm; not where the promise forbids that it went."""
+        generation, least = note.item or "", self._site.policy.server_min_age
+        if GENERATION_ID.match(generation) and policy.may_be_let_go(generation, least, note.at):
+            await self._session.journal.note_generation_fact(
+                self._site.name, generation, "server", "let_go", self._operation
+            )
 
     async def _remember_drill(self, finished: Finished) -> None:
         """One that could not run proves nothing, in neither direction, and is only history."""

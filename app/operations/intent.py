@@ -13,7 +13,7 @@ class Intent(Struct, frozen=True, kw_only=True):
     """One operation on one site, planned and not yet begun. `guard.start` is the only way to begin it."""
 
     kind: str
-    """`backup`, `restore`, `undo`, `update`."""
+    """`backup`, `restore`, `undo`, `update`, `drill`, `verify`."""
     site: Site
     verb: str
     """The agent's verb that launches it."""

@@ -91,7 +91,7 @@ async def plan(session: Session, site: Site, slugs: Sequence[str] | None = None)
         kind="update",
         site=site,
         verb="update",
-        request=retention(site)
+        request=await retention(session, site)
         | {
             "front": expected.title,
             "items": [{"kind": one.kind, "slug": one.slug} for one in chosen],

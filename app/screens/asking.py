@@ -35,6 +35,10 @@ class Asking:
         """Nothing live is touched, so nothing is asked."""
         self._jobs.start(await self._desk.plan_drill(site), confirmed=False)
 
+    async def verify(self, site: Site) -> None:
+        """Nothing but a damaged pack is touched, so nothing is asked."""
+        self._jobs.start(await self._desk.plan_verify(site), confirmed=False)
+
     async def restore(self, site: Site, generation: str | None = None) -> None:
         planning = self._desk.plan_restore(site, generation)
         await self._confirmed(tr("Restore {site}", site=site.name), tr("Restore"), planning)

@@ -25,16 +25,20 @@ A connection that ends before the last line is cut, never "done".
 | verb | request | reply |
 |---|---|---|
 | inspect | refresh: bool (asks wordpress.org anew) | an Inspection |
-| generations | | {"generations": [Generation…] newest first, "summaries": {id: SHA-256}}; both in `inspect` too |
+| generations | | {"generations": [Generation…] newest first, "summaries": {id: SHA-256}, "let_go": [id…]}; all in
+                  `inspect` too. `let_go`: what the server says its retention removed; its word, no more |
 | operations | | {"operations": [{operation, kind, state, outcome, generation, started, detail, whole}]} newest first;
                   state: `running`, `waiting` (its process is gone and somebody must look), `orphaned`, `finished` |
 | preview | generation, only, seal, fresh | {"generation", "blockers", "warnings", "loss": {posts, comments, users,
                   orders, entries, files, newest}, "recommended": `files` or null} |
-| verify | generation | {"outcome": "ok|damaged", "checked_bytes", "problems": [{what, path}], "summary"}; Progress
-                  events first |
 | mark | generation, pinned: bool or null, word: `clean`, `suspect` or null | {"generation": Generation} |
 | probe | | launches: lives for a moment after its connection closed |
-| snapshot | reason, keep, min_age_s, front (the front page's title as it was last seen well, or null) | launches |
+| snapshot | reason, keep, min_age_s, front (the front page's title as it was last seen well, or null), signs,
+                  full_every_s (every live file is read again when the last time is longer ago), sealed: {id: SHA-256},
+                  marked: {id: `clean` or `suspect`}, pinned: [id…] | launches.
+                  `sealed`, `marked` and `pinned` are what the client's own journal knows: where `sealed` has any,
+                  only those generations (and the new one) fill the places of `keep`, and only its marks count |
+| verify | generation, seal: SHA-256 or null | launches; changes nothing but what is damaged, towards `seal` alone |
 | restore | generation, only (`all`, `files`, `database` or a list of paths below the root), seal (its hash where the
                   client keeps one), fresh: bool (nothing live is linked or left as it is) | launches |
 | undo | operation (absent: the newest that can be undone) | launches |
@@ -53,6 +57,16 @@ A verb that *launches* writes the request to `ops/ID/`, starts a process of its 
 `20261123T021500Z-KIND-HEX6`. Launching on a site whose lock is held gives the error `busy` (its `hint` names the
 running operation); one that waits
 for an answer gives `waiting`. What a dead process left behind is recovered first, by itself.
+
+A verify `summary packs content` reads every stored byte, then every file and table out of them. Its last Progress of
+each step says what was read, all together the `checked_bytes`. Each problem is a Note `damaged` with the path as item
+(`summary.json`, `manifest`, `database.sql.gz`, `packs/ID.tar`, a manifest's path, or what no summary names), each that
+was put right a Note `healed` with the same item. It ends `done` where nothing is left, otherwise `rolled_back` with the
+code damaged; its `summary` is the hash of the summary, for the client to compare with the seal.
+
+Further Notes of a backup: `let_go`, `kept`, `damaged` (item: the generation), `taken_over`, `not_taken_over` (what
+lives of an old pack, item: the pack), `hidden` (a file's content changed and its times did not), `suspect` (item: the
+sign).
 
 What can be refused before anything begins (no_generation, bad `only`, nothing_to_undo) is an error; what is found
 later is `Finished(rolled_back, code, hint)`. A launching verb takes `attached` (the work runs inside the connection),
@@ -116,6 +130,7 @@ OPTIONS = (
 )
 SOURCES = (
     *("core", "operation", "worker", "wordpress", "database", "tree", "pack", "signs", "scan", "generation"),
+    *("retention", "heal", "verify"),
     *(
         "switch",
         "restore",
@@ -195,26 +210,13 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
     """`files`: the database looks clean, and something newer than the generation would be lost from it."""
 
 
-class Problem(msgspec.Struct, frozen=True, kw_only=True):
-    what: str
-    path: str
-    healed: bool = False
-
-
-class Verification(msgspec.Struct, frozen=True, kw_only=True):
-    """The server's word on its own packs: its `summary` hash is for the caller to compare with a seal."""
-
-    outcome: str
-    checked_bytes: int
-    problems: tuple[Problem, ...] = ()
-    summary: str | None = None
-
-
 class Generations(msgspec.Struct, frozen=True, kw_only=True):
     """Newest first, with the SHA-256 of each summary as the server tells it."""
 
     generations: tuple[Generation, ...] = ()
     summaries: Mapping[str, str] = {}
+    let_go: tuple[str, ...] = ()
+    """Ids that the server says its retention removed."""
 
 
 class Operations(msgspec.Struct, frozen=True, kw_only=True):
@@ -263,10 +265,10 @@ class Agent:
 
     # ---------------------------------------------------------------- verbs that look
 
-    async def inspect(self, *, refresh: bool = False) -> tuple[Inspection, Mapping[str, str]]:
-        """One round trip, one PHP boot; also the summaries' hashes. `refresh` asks wordpress.org for updates anew."""
+    async def inspect(self, *, refresh: bool = False) -> tuple[Inspection, Generations]:
+        """One round trip, one PHP boot; also what `generations` tells. `refresh` asks wordpress.org anew."""
         reply = await self._ask("inspect", {"refresh": refresh}, timeout=180 if refresh else 60)
-        return _decoded(reply, Inspection), _decoded(reply, Generations).summaries
+        return _decoded(reply, Inspection), _decoded(reply, Generations)
 
     async def generations(self) -> Generations:
         return _decoded(await self._ask("generations", {}), Generations)
@@ -279,9 +281,6 @@ class Agent:
     ) -> Preview:
         request = {"generation": generation, "only": only, "seal": seal, "fresh": fresh}
         return _decoded(await self._ask("preview", request, timeout=300), Preview)
-
-    async def verify(self, generation: str) -> Verification:
-        return _decoded(await self._ask("verify", {"generation": generation}, timeout=4 * 3600), Verification)
 
     async def mark(self, generation: str, *, pinned: bool | None = None, state: str | None = None) -> Generation:
         """An operator's word: pinned or not, `clean` or `suspect`; None leaves it as it is."""

@@ -223,8 +223,11 @@ function write_durably($path, $bytes, $mode = 0600)
     sync_folder(dirname($path));
 }
 
-/** Runs an argument list without a shell; returns [status, stdout, stderr]; status -1 where it could not start. */
-function run(array $command, $stdin = '', $seconds = 60)
+/**
+ * Runs an argument list without a shell; returns [status, stdout, stderr]; status -1 where it could not start.
+ * `$tick` is called while it runs; what it throws ends the command.
+ */
+function run(array $command, $stdin = '', $seconds = 60, $tick = null)
 {
     $out = tmpfile();
     $err = tmpfile();
@@ -234,14 +237,14 @@ function run(array $command, $stdin = '', $seconds = 60)
     }
     @fwrite($pipes[0], $stdin);
     fclose($pipes[0]);
-    $status = wait_for($process, microtime(true) + $seconds);
+    $status = wait_for($process, microtime(true) + $seconds, $tick);
     rewind($out);
     rewind($err);
     return [$status, stream_get_contents($out), stream_get_contents($err)];
 }
 
 /** The exit status; 128 + signal where it was killed; past `$until` it is killed. */
-function wait_for($process, $until)
+function wait_for($process, $until, $tick = null)
 {
     for ($pause = 500; ; $pause = min(20000, $pause * 2)) {
         $state = proc_get_status($process);
@@ -252,6 +255,14 @@ function wait_for($process, $until)
         if (microtime(true) > $until) {
             proc_terminate($process, 9);
             $until = INF;
+        }
+        if ($tick) {
+            try {
+                $tick();
+            } catch (Exception $e) {
+                proc_terminate($process, 9);
+                throw $e;
+            }
         }
         usleep($pause);
     }

@@ -1,5 +1,5 @@
 <?php
-// Generations on the server: made, listed, read back, let go.
+// Generations on the server: made and listed.
 
 final class Generation
 {
@@ -9,16 +9,23 @@ final class Generation
     public $summary;
     public $seal;
 
+    /** Its folder, whether or not its summary can be read. Throws no_generation. */
+    public static function find(Request $request, $id)
+    {
+        $folder = $request->folder . '/generations/' . $id;
+        if (!preg_match('/^\d{8}T\d{6}Z$/D', $id) || !is_dir($folder)) {
+            throw new Failure('no_generation', "there is no generation $id on the server", 'see modoseru generations ' . $request->site);
+        }
+        return $folder;
+    }
+
     /** Throws no_generation, damaged. */
     public static function open(Request $request, $id)
     {
         $self = new self();
         $self->id = $id;
-        $self->folder = $request->folder . '/generations/' . $id;
+        $self->folder = self::find($request, $id);
         $self->packs = $request->folder . '/packs';
-        if (!preg_match('/^\d{8}T\d{6}Z$/', $id) || !is_dir($self->folder)) {
-            throw new Failure('no_generation', "there is no generation $id on the server", 'see modoseru generations ' . $request->site);
-        }
         $text = (string) @file_get_contents($self->folder . '/summary.json');
         $self->seal = sha256($text);
         $self->summary = json_decode($text, true);
@@ -108,84 +115,25 @@ final class Generation
         }
     }
 
-    /** An operator's word outweighs the signs; it is not sealed, and the client keeps it too. */
+    /** An operator's word: `clean`, `suspect` or nothing. It is not sealed, and the client keeps it too. */
+    public function mark()
+    {
+        return trim((string) @file_get_contents($this->folder . '/mark'));
+    }
+
+    /** An operator's word outweighs the signs. */
     public function is_suspect()
     {
-        $mark = trim((string) @file_get_contents($this->folder . '/mark'));
-        return $mark === '' ? !empty($this->summary['suspect']) : $mark === 'suspect';
+        return $this->mark() === '' ? !empty($this->summary['suspect']) : $this->mark() === 'suspect';
     }
 
-    public function is_verified()
-    {
-        return is_file($this->folder . '/verified');
-    }
-
-    /** Every byte against the summary; returns the problems, none for a generation that is whole. */
-    public function verify(callable $progress, &$checked = 0)
-    {
-        $problems = [];
-        try {
-            $this->check_index();
-        } catch (Failure $e) {
-            $problems[] = ['what' => $e->getMessage(), 'path' => 'manifest or dump'];
-        }
-        $total = array_sum(array_column($this->summary['packs'], 'size')) + $this->summary['dump']['size'];
-        foreach ($this->summary['packs'] as $pack) {
-            $path = "{$this->packs}/{$pack['id']}.tar";
-            try {
-                if (!is_file($path) || filesize($path) !== $pack['size'] || file_sha256($path) !== $pack['sha256']) {
-                    $problems[] = ['what' => 'is not what was sealed', 'path' => "packs/{$pack['id']}.tar"];
-                }
-            } catch (Failure $e) {
-                $problems[] = ['what' => $e->getMessage(), 'path' => "packs/{$pack['id']}.tar"];
-            }
-            $checked += $pack['size'];
-            $progress($checked, $total, 'bytes');
-        }
-        if (!$problems) {
-            $problems = $this->verify_content($checked);
-        }
-        if (!$problems) {
-            write_durably($this->folder . '/verified', now_text());
-        }
-        return $problems;
-    }
-
-    /** The packs are whole; that the manifest points at what it names shows only by reading each entry. */
-    private function verify_content(&$checked)
-    {
-        $problems = [];
-        $reader = new PackReader($this->packs);
-        foreach ($this->manifest() as $entry) {
-            if ($entry->type === 'f') {
-                try {
-                    $reader->copy($entry, null);
-                } catch (Failure $e) {
-                    $problems[] = ['what' => $e->getMessage(), 'path' => escape_path($entry->path)];
-                }
-            }
-        }
-        $dump = fopen($this->folder . '/database.sql.gz', 'rb');
-        foreach ($this->summary['tables'] as $part) {
-            try {
-                foreach (dump_part($dump, $part) as $statement) {
-                    continue;
-                }
-            } catch (Failure $e) {
-                $problems[] = ['what' => $e->getMessage(), 'path' => 'database.sql.gz'];
-            }
-        }
-        $checked += $this->summary['dump']['size'];
-        return $problems;
-    }
-
-    public function as_record()
+    public function as_record(Damage $damage)
     {
         $verified = @file_get_contents($this->folder . '/verified');
         $counts = $this->summary['counts'];
         return ['id' => $this->id, 'tier' => 'server', 'created' => $this->summary['created'],
             'bytes' => $counts['bytes'] + $this->summary['dump']['plain'], 'files' => $counts['files'],
-            'tables' => $counts['tables'], 'rows' => $counts['rows'], 'state' => $this->is_suspect() ? 'suspect' : 'complete',
+            'tables' => $counts['tables'], 'rows' => $counts['rows'], 'state' => $damage->spoils($this) ? 'damaged' : ($this->is_suspect() ? 'suspect' : 'complete'),
             'pinned' => is_file($this->folder . '/pinned'), 'verified_at' => $verified ?: null,
             'stored' => $this->summary['stored'], 'reason' => $this->summary['reason']];
     }
@@ -196,17 +144,18 @@ function list_generations(Request $request)
 {
     $records = [];
     $seals = [];
+    $damage = Damage::of($request);
     foreach (Generation::ids($request) as $id) {
         try {
             $generation = Generation::open($request, $id);
-            $records[] = $generation->as_record();
+            $records[] = $generation->as_record($damage);
             $seals[$id] = $generation->seal;
         } catch (Failure $e) {
             $records[] = ['id' => $id, 'tier' => 'server', 'created' => preg_replace('/^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/', '$1-$2-$3T$4:$5:$6Z', $id),
                 'state' => 'damaged'];
         }
     }
-    return ['generations' => $records, 'summaries' => (object) $seals];
+    return ['generations' => $records, 'summaries' => (object) $seals, 'let_go' => let_go($request)];
 }
 
 /** The operation `backup`. */
@@ -230,7 +179,14 @@ function make_generation(Operation $operation, $reason)
     $before = Generation::newest($request);
     $id = next_id($request);
     $scan = new Scan($request, $site, $before);
-    check_room($request, $scan->measure($operation), $database);
+    $need = $scan->measure($operation);
+    try {
+        check_room($request, $need, $database);
+    } catch (Failure $e) {
+        // What can wait for more room must not keep a site from its backup.
+        $need['bytes'] -= $scan->take_nothing_over($operation);
+        check_room($request, $need, $database);
+    }
     $folder = $request->folder . "/generations/.$id.part";
     make_folder($folder);
     $operation->remember('generation', $id);
@@ -250,16 +206,21 @@ function make_generation(Operation $operation, $reason)
     if ($before) {
         $scan->signs->database($before->summary['tables'], $dumped['tables'], $before->summary['identity'] ?? [], $identity);
     }
+    $files['published'] = published($database);
+    $scan->signs->published($before->summary['published'] ?? null, $files['published']);
     $files['suspect'] = $before ? $scan->signs->tripped((array) $request->get('signs', [])) : [];
-    $files['facts'] = $scan->signs->facts;
+    $files['facts'] = $scan->signs->facts();
+    $files['versions'] = $scan->signs->versions;
     $files['identity'] = $identity;
     foreach ($files['suspect'] as $sign) {
         $operation->note('suspect', "{$sign['sign']} is {$sign['value']} (limit {$sign['limit']})"
             . ($sign['examples'] ? ': ' . implode(', ', array_slice($sign['examples'], 0, 3)) : ''), 'warning', $sign['sign']);
     }
     $summary = summarise($operation, $id, $reason, $site, $database, $dumped, $files, $folder);
+    $recipe = restore_by_hand($summary);
+    $summary['recipe'] = ['size' => strlen($recipe), 'sha256' => sha256($recipe)];
     $text = json($summary);
-    write_durably($folder . '/RESTORE.txt', restore_by_hand($summary), 0400);
+    write_durably($folder . '/RESTORE.txt', $recipe, 0400);
     write_durably($folder . '/summary.json', $text, 0400);
     foreach (['manifest', 'database.sql.gz'] as $file) {
         chmod("$folder/$file", 0400);
@@ -294,7 +255,7 @@ function summarise(Operation $operation, $id, $reason, Installation $site, Datab
         'manifest' => ['size' => $files['manifest'], 'sha256' => file_sha256($folder . '/manifest')],
         'dump' => ['size' => $dumped['size'], 'sha256' => file_sha256($folder . '/database.sql.gz'), 'plain' => $dumped['plain']],
         'stored' => $stored, 'skipped' => $files['skipped'], 'identity' => (object) $files['identity'], 'facts' => $files['facts'],
-        'suspect' => $files['suspect']];
+        'suspect' => $files['suspect'], 'full' => $files['full'], 'versions' => (object) $files['versions'], 'published' => $files['published']];
 }
 
 /** Ids never repeat or go backwards, also when the clock does or the newest generation was let go. */
@@ -373,86 +334,6 @@ function sweep_parts(Request $request)
     foreach (glob($request->root . '/modoseru-*.php') ?: [] as $page) {
         if (preg_match('/^modoseru-[0-9a-f]{32}\.php$/', basename($page))) {
             @unlink($page);
-        }
-    }
-}
-
-/**
- * Lets the oldest go, never on count alone (FACTS 2): more than `keep` newer weekly ones, older than `min_age_s`, not
- * pinned, and one of the newer ones was read back whole.
- */
-function let_go_of_old(Operation $operation, $newest)
-{
-    $request = $operation->request;
-    $keep = max(1, $request->whole('keep', 8));
-    $age = $request->whole('min_age_s', 56 * 86400);
-    $weekly = 0;
-    $old = [];
-    $evidence = generations_for_undo($request);
-    foreach (Generation::ids($request) as $id) {
-        try {
-            $generation = Generation::open($request, $id);
-        } catch (Failure $e) {
-            $operation->note('damaged', $e->getMessage(), 'warning', $id);
-            continue;
-        }
-        $moment = strtotime($generation->summary['created']);
-        if ($weekly >= $keep && time() - $moment >= $age && !is_file($generation->folder . '/pinned') && !isset($evidence[$id])) {
-            $old[] = $generation;
-        }
-        $weekly += $generation->summary['reason'] === 'weekly' && !$generation->is_suspect() ? 1 : 0;
-    }
-    if (!$old) {
-        return;
-    }
-    $proof = Generation::open($request, $newest);
-    if ($proof->is_suspect()) {
-        $operation->note('kept', count($old) . ' old generations are kept: the newest is suspect', 'warning', $newest);
-        return;
-    }
-    if (!$proof->is_verified()) {
-        $problems = $proof->verify([$operation, 'progress']);
-        if ($problems) {
-            $operation->note('damaged', "nothing was let go: the newest generation does not read back: {$problems[0]['path']} {$problems[0]['what']}", 'error', $newest);
-            return;
-        }
-    }
-    foreach ($old as $generation) {
-        $operation->checkpoint(true);
-        forget_generation($request, $generation);
-        $operation->note('let_go', "the generation {$generation->id} was let go", 'info', $generation->id);
-    }
-}
-
-/** The ids of the packs that generations refer to, as keys; null where one of them cannot say. */
-function needed_packs(Request $request)
-{
-    if (@scandir($request->folder . '/generations') === false) {
-        return null;
-    }
-    $needed = [];
-    foreach (Generation::ids($request) as $id) {
-        try {
-            $needed += array_flip(array_column(Generation::open($request, $id)->summary['packs'], 'id'));
-        } catch (Failure $e) {
-            return null;
-        }
-    }
-    return $needed;
-}
-
-/** The generation first, by one rename; its packs when no other generation needs them. */
-function forget_generation(Request $request, Generation $generation)
-{
-    $gone = $request->folder . '/generations/.' . $generation->id . '.part';
-    if (!@rename($generation->folder, $gone)) {
-        throw new Failure('no_state', 'cannot let go of a generation: ' . last_error('unknown reason'));
-    }
-    remove_tree($gone);
-    $needed = needed_packs($request);
-    foreach ($generation->summary['packs'] as $pack) {
-        if ($needed !== null && !isset($needed[$pack['id']])) {
-            @unlink("{$generation->packs}/{$pack['id']}.tar");
         }
     }
 }

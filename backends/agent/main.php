@@ -49,10 +49,14 @@ function answer($verb, Request $request)
     if (isset($children[$verb])) {
         return $children[$verb]($request);
     }
-    $launched = ['snapshot' => 'backup', 'restore' => 'restore', 'undo' => 'undo', 'update' => 'update', 'drill' => 'drill', 'probe' => 'probe'];
+    $launched = ['snapshot' => 'backup', 'restore' => 'restore', 'undo' => 'undo', 'update' => 'update', 'drill' => 'drill', 'verify' => 'verify',
+        'probe' => 'probe'];
     if (isset($launched[$verb])) {
         if ($verb === 'undo') {
             undoable($request);
+        }
+        if ($verb === 'verify') {
+            Generation::find($request, $request->text('generation'));
         }
         if ($verb === 'restore' || $verb === 'drill') {
             Generation::open($request, $request->text('generation'));
@@ -61,7 +65,7 @@ function answer($verb, Request $request)
         $reply = launch($request, $launched[$verb]);
     } else {
         $verbs = ['inspect' => 'answer_inspect', 'generations' => 'list_generations', 'operations' => 'answer_operations',
-            'preview' => 'answer_preview', 'verify' => 'answer_verify', 'answer' => 'answer_answer', 'follow' => 'answer_follow',
+            'preview' => 'answer_preview', 'answer' => 'answer_answer', 'follow' => 'answer_follow',
             'cancel' => 'answer_cancel', 'recover' => 'answer_recover', 'page' => 'answer_page', 'mark' => 'answer_mark'];
         if (!isset($verbs[$verb])) {
             throw new Failure('bad_request', 'the agent has no such verb', 'update Modoseru');
@@ -84,17 +88,6 @@ function answer_operations(Request $request)
         $alive = $alive && $operation->outcome !== null;
     }
     return ['operations' => $records];
-}
-
-function answer_verify(Request $request)
-{
-    $generation = Generation::open($request, $request->text('generation'));
-    $checked = 0;
-    $problems = $generation->verify(function ($done, $total) use ($request) {
-        say($request->marker, ['event' => ['type' => 'progress', 'at' => now_text(), 'done' => $done, 'total' => $total, 'unit' => 'bytes']]);
-    }, $checked);
-    return ['outcome' => $problems ? 'damaged' : 'ok', 'checked_bytes' => $checked, 'problems' => array_slice($problems, 0, 1000),
-        'summary' => $generation->seal];
 }
 
 /** The answer is a file, so that it counts whether or not the process that asked still lives. */
@@ -179,7 +172,7 @@ function answer_mark(Request $request)
         }
         write_durably($generation->folder . '/mark', $word);
     }
-    return ['generation' => $generation->as_record()];
+    return ['generation' => $generation->as_record(Damage::of($request))];
 }
 
 function answer_page(Request $request)

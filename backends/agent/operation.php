@@ -215,7 +215,7 @@ final class Operation
     public function finish($outcome, $detail = '', array $more = [])
     {
         // A backup that failed has made none, whatever id it was going to have.
-        $more += in_array($this->kind, ['restore', 'undo', 'drill'], true) ? ['generation' => $this->recall('generation')] : [];
+        $more += in_array($this->kind, ['restore', 'undo', 'drill', 'verify'], true) ? ['generation' => $this->recall('generation')] : [];
         $this->event('finished', ['outcome' => $outcome, 'detail' => $detail] + $more);
         @touch($this->folder . '/finished');
     }

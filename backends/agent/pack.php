@@ -57,7 +57,9 @@ final class PackWriter
         $gzip = $codec === 'gz' ? deflate_init(ZLIB_ENCODING_GZIP, ['level' => 1]) : null;
         $hash = hash_init('sha256');
         $size = $stored = 0;
-        while (($bytes = fread($in, CHUNK)) !== false && $bytes !== '') {
+        // What grows faster than it is read would never end; its caller sees that it changed.
+        $most = 2 * $stat['size'] + 67108864;
+        while ($size < $most && ($bytes = fread($in, CHUNK)) !== false && $bytes !== '') {
             hash_update($hash, $bytes);
             $size += strlen($bytes);
             $bytes = $gzip ? deflate_add($gzip, $bytes, ZLIB_NO_FLUSH) : $bytes;
@@ -93,7 +95,7 @@ final class PackWriter
         return strlen(gzencode($sample, 1)) < 0.9 * strlen($sample);
     }
 
-    private static function padding($length)
+    public static function padding($length)
     {
         return str_repeat("\0", (512 - $length % 512) % 512);
     }
@@ -101,13 +103,34 @@ final class PackWriter
     /** Writes the member's header and returns where its data begins. */
     private function header($path, $codec, $size, array $stat)
     {
-        $name = $codec === 'gz' ? "gz/$path.gz" : "files/$path";
-        if (strlen($name) > 100) {
-            $this->put(tar_header('././@LongLink', strlen($name) + 1, 0, 0, 'L') . $name . "\0" . self::padding(strlen($name) + 1));
-        }
-        $this->put(tar_header(substr($name, 0, 100), $size, $stat['mode'] & 07777, max(0, $stat['mtime']), '0'));
+        $this->put(self::member($path, $codec, $size, $stat['mode'], $stat['mtime']));
         $this->members++;
         return $this->size;
+    }
+
+    /** What stands before a member's data. A function of these alone, so that a pack can be made again to the byte. */
+    public static function member($path, $codec, $size, $mode, $mtime)
+    {
+        $name = $codec === 'gz' ? "gz/$path.gz" : "files/$path";
+        $long = strlen($name) <= 100 ? '' : tar_header('././@LongLink', strlen($name) + 1, 0, 0, 'L') . $name . "\0" . self::padding(strlen($name) + 1);
+        return $long . tar_header(substr($name, 0, 100), $size, $mode & 07777, max(0, $mtime), '0');
+    }
+
+    /** Yields the stored bytes of the plain ones in `$in`, as `add` stored them when the file had `$size` bytes. */
+    public static function stored($in, $codec, $size)
+    {
+        if ($size <= SMALL) {
+            $bytes = stream_get_contents($in, SMALL * 4);
+            yield $codec === 'gz' ? gzencode($bytes, 1) : $bytes;
+            return;
+        }
+        $gzip = $codec === 'gz' ? deflate_init(ZLIB_ENCODING_GZIP, ['level' => 1]) : null;
+        while (($bytes = fread($in, CHUNK)) !== false && $bytes !== '') {
+            yield $gzip ? deflate_add($gzip, $bytes, ZLIB_NO_FLUSH) : $bytes;
+        }
+        if ($gzip) {
+            yield deflate_add($gzip, '', ZLIB_FINISH);
+        }
     }
 
     private function put($bytes)
@@ -159,8 +182,11 @@ function sha256($bytes)
     return function_exists('openssl_digest') ? openssl_digest($bytes, 'sha256') : hash('sha256', $bytes);
 }
 
-/** Large files by the command, which is faster still; by PHP where there is none. Throws where the file cannot be read. */
-function file_sha256($path)
+/**
+ * Large files by the command, which is faster still; by PHP where there is none. Throws where the file cannot be read;
+ * `$tick` is called meanwhile.
+ */
+function file_sha256($path, $tick = null)
 {
     $size = (int) @filesize($path);
     if ($size <= SMALL) {
@@ -169,7 +195,7 @@ function file_sha256($path)
             return sha256($bytes);
         }
     } else {
-        list($status, $out) = run(['openssl', 'dgst', '-sha256', '-r', $path], '', 7200);
+        list($status, $out) = run(['openssl', 'dgst', '-sha256', '-r', $path], '', 7200, $tick);
         if ($status === 0 && preg_match('/^[0-9a-f]{64}/', $out, $found)) {
             return $found[0];
         }
@@ -198,7 +224,12 @@ final class PackReader
      */
     public function copy(Entry $entry, $out)
     {
-        $in = $this->handle($entry->pack);
+        self::copy_from($this->handle($entry->pack), $entry, $out);
+    }
+
+    /** The same out of a pack that is open. */
+    public static function copy_from($in, Entry $entry, $out)
+    {
         if (fseek($in, $entry->offset) !== 0) {
             throw new Failure('damaged', "the pack {$entry->pack} is too short", 'take another generation');
         }
@@ -216,10 +247,10 @@ final class PackReader
             }
             return;
         }
-        $this->copy_large($in, $entry, $out);
+        self::copy_large($in, $entry, $out);
     }
 
-    private function copy_large($in, Entry $entry, $out)
+    private static function copy_large($in, Entry $entry, $out)
     {
         $gzip = $entry->codec === 'gz' ? inflate_init(ZLIB_ENCODING_GZIP) : null;
         $hash = hash_init('sha256');

@@ -1,6 +1,13 @@
 <?php
 // Compares the live tree with the newest generation as two sorted streams and stores what is new.
 
+/**
+ * A pack of which less lives is taken over by the next one. At a half, what is dead never outweighs what lives, and a
+ * byte is copied at most once for each dead byte that it frees: the store stays under twice its content, and the copying
+ * under what the changes themselves wrote. A higher share copies more to save less.
+ */
+const TAKE_OVER_BELOW = 0.5;
+
 final class Scan
 {
     private $areas;
@@ -11,6 +18,10 @@ final class Scan
     private $request;
     private $skipped = [];
     private $total = ['files' => 0, 'bytes' => 0];
+    /** Packs, as keys, that the new generation will not refer to; with what taking over costs at the most. */
+    private $retired = [];
+    private $taken = [];
+    private $full;
     public $signs;
 
     /** `$before` is the generation that this one follows, or null. */
@@ -22,7 +33,9 @@ final class Scan
         $this->exclude = exclusion_pattern($request);
         $this->packs = $request->folder . '/packs';
         $this->before = $before;
-        $this->signs = new Signs($site);
+        $this->signs = new Signs($site, $before ? (array) ($before->summary['versions'] ?? []) : []);
+        $last = $before ? (int) ($before->summary['full'] ?? 0) : 0;
+        $this->full = !$before || $last > time() || time() - $last >= $request->whole('full_every_s', 31 * 86400);
     }
 
     private function live()
@@ -55,6 +68,7 @@ final class Scan
     public function measure(Operation $operation)
     {
         $need = ['bytes' => 0, 'entries' => 0, 'used' => 0];
+        $lives = [];
         foreach ($this->merged() as list($live, $old)) {
             $operation->checkpoint();
             $need['entries']++;
@@ -64,12 +78,44 @@ final class Scan
             $this->total['files']++;
             $this->total['bytes'] += $live->size;
             $need['used'] += $live->size;
-            if (!$this->is_unchanged($live, $old)) {
+            $unchanged = $this->is_unchanged($live, $old);
+            if (!$unchanged) {
                 $need['bytes'] += $live->size + 1024;
             }
+            if ($old && $old->type === 'f' && $old->size === $live->size && $old->pack !== '-') {
+                // After a restore every file has another inode, and is known by its content later.
+                $of = $lives[$old->pack] ?? [0, 0];
+                $lives[$old->pack] = [$of[0] + $old->stored + 1024, $of[1] + ($unchanged ? $live->size + 1024 : 0)];
+            }
         }
-        $need['bytes'] += 250 * $need['entries'];
+        $need['bytes'] += 250 * $need['entries'] + $this->retire($lives);
         return $need;
+    }
+
+    /** Which packs the new one takes over, by what lives in each; returns the bytes that this may take. */
+    private function retire(array $lives)
+    {
+        $damage = Damage::of($this->request);
+        foreach ($this->before ? $this->before->summary['packs'] : [] as $pack) {
+            list($used, $cost) = $lives[$pack['id']] ?? [0, 0];
+            $damaged = $damage->has_pack($pack['id']) || @filesize("{$this->packs}/{$pack['id']}.tar") !== $pack['size'];
+            if ($used && ($damaged || $used < TAKE_OVER_BELOW * $pack['size'])) {
+                $this->retired[$pack['id']] = $cost;
+                $this->taken[$pack['id']] = [0, 0, $damaged ? 'it is damaged' : 'under half of it is in use'];
+            }
+        }
+        return array_sum($this->retired);
+    }
+
+    /** There is no room for it: the packs stay as they are. Returns the bytes that this saves. */
+    public function take_nothing_over(Operation $operation)
+    {
+        $saved = array_sum($this->retired);
+        if ($this->retired) {
+            $operation->note('not_taken_over', 'there is no room to store anew what lives of old packs: ' . implode(', ', array_keys($this->retired)), 'warning');
+        }
+        $this->retired = $this->taken = [];
+        return $saved;
     }
 
     /** Live entries with what the generation before had under the same path, or null; `$gone(old)` hears of the rest. */
@@ -114,6 +160,7 @@ final class Scan
             if ($live->type === 'f' && !$this->store($live, $old, $pack, $operation, $done)) {
                 continue;
             }
+            $this->signs->version($live, $old, $this->where($live->path));
             if ($old) {
                 $this->signs->kept($live, $old, $this->where($live->path));
             } elseif ($this->before) {
@@ -133,19 +180,27 @@ final class Scan
         $length = ftell($out);
         fclose($out);
         $mine = $pack->close($this->packs);
-        return $counts + ['scanned' => $scanned, 'pack' => $mine, 'packs' => $this->refer($needed, $mine), 'manifest' => $length,
+        foreach ($this->taken as $from => list($files, $bytes, $why)) {
+            $operation->note('taken_over', sprintf('%d files of the pack %s, %s, were stored anew: %s', $files, $from, size_text($bytes), $why), 'info', $from);
+        }
+        return $counts + ['scanned' => $scanned, 'full' => $this->full ? $scanned : (int) ($this->before->summary['full'] ?? 0), 'pack' => $mine, 'packs' => $this->refer($needed, $mine), 'manifest' => $length,
             'skipped' => $this->skipped];
     }
 
-    /** Gives `$live` its content: the generation before's where it is the same, otherwise the pack's. */
+    /**
+     * Gives `$live` its content: the generation before's where it is the same, otherwise the pack's. What lies in a
+     * retired pack is stored anew from the live file: its hash says whether that is what the pack held.
+     */
     private function store(Entry $live, $old, PackWriter $pack, Operation $operation, $done)
     {
-        if ($this->is_unchanged($live, $old)) {
+        $unchanged = $this->is_unchanged($live, $old);
+        $known = $old && $old->type === 'f' && !isset($this->retired[$old->pack]);
+        if ($unchanged && $known && !$this->full) {
             $live->take($old);
             return true;
         }
         $file = $this->where($live->path);
-        if ($old && $old->type === 'f' && $old->size === $live->size && self::has_content($file, $old->sha256)) {
+        if ($known && $old->size === $live->size && self::has_content($file, $old->sha256, [$operation, 'checkpoint'])) {
             $live->take($old);
             return true;
         }
@@ -182,13 +237,20 @@ final class Scan
         }
         list($live->sha256, $live->size, $live->codec, $live->offset, $live->stored) = $stored;
         $live->pack = $pack->id;
+        if ($old && $old->type === 'f' && $live->sha256 === $old->sha256 && isset($this->retired[$old->pack])) {
+            $this->taken[$old->pack][0]++;
+            $this->taken[$old->pack][1] += $live->stored;
+        } elseif ($unchanged && $live->same_stat($old)) {
+            $this->signs->hidden($live);
+            $operation->note('hidden', 'its content changed and its size and times did not: ' . escape_path($live->path), 'warning', escape_path($live->path));
+        }
         return true;
     }
 
-    public static function has_content($file, $sha256)
+    public static function has_content($file, $sha256, $tick = null)
     {
         try {
-            return file_sha256($file) === $sha256;
+            return file_sha256($file, $tick) === $sha256;
         } catch (Failure $e) {
             return false;
         }

@@ -15,15 +15,24 @@ final class Signs
 {
     /** Numbers of the comparison, by name. */
     public $facts = ['files_before' => 0, 'media_before' => 0, 'media_changed' => 0, 'media_gone' => 0, 'scrambled' => 0, 'renamed' => 0,
-        'ransom_notes' => 0, 'php_in_uploads' => 0, 'obfuscated' => 0, 'core_changed' => 0, 'rows_lost_share' => 0.0, 'tables_gone' => 0, 'identity' => 0];
+        'ransom_notes' => 0, 'php_in_uploads' => 0, 'obfuscated' => 0, 'core_changed' => 0, 'rows_lost_share' => 0.0, 'tables_gone' => 0, 'identity' => 0,
+        'hidden' => 0, 'published_lost_share' => 0.0];
     public $examples = [];
     private $gone = [];
     private $core_is_new = false;
     private $uploads;
     private $core;
+    private $content;
+    private $plugins;
+    /** Of each unit of code: [files before, changed, gone]. */
+    private $units = [];
+    /** What each unit said its version was, and says now. */
+    private $then;
+    public $versions = [];
 
-    public function __construct(Installation $site)
+    public function __construct(Installation $site, array $versions)
     {
+        $this->then = array_filter($versions, 'is_string');
         $areas = $site->areas();
         $at = function ($path) use ($areas) {
             foreach ($areas as $name => $start) {
@@ -35,6 +44,8 @@ final class Signs
         };
         $this->uploads = $at(realpath($site->uploads()) ?: $site->uploads()) . '/';
         $this->core = $at($site->abspath);
+        $this->content = $at(realpath($site->content()) ?: $site->content());
+        $this->plugins = $at(realpath($site->plugins()) ?: $site->plugins()) . '/';
     }
 
     /** An entry of the generation before that is no more. */
@@ -50,6 +61,58 @@ final class Signs
             unset($this->gone[key($this->gone)]);
         }
         $this->facts['media_gone'] += $this->is_upload($old->path) ? 1 : 0;
+        $this->count($old->path, 2);
+    }
+
+    /** The unit that is updated as one and has a version: core, a plugin, a theme. '' for other code, null for the rest. */
+    private function unit($path)
+    {
+        if ($this->is_upload($path) || strncmp($path, "{$this->content}/languages/", strlen($this->content) + 11) === 0) {
+            return null;
+        }
+        $below = substr($path, strlen($this->core) + 1);
+        if ($this->is_core($path) || (strncmp($path, "{$this->core}/", strlen($this->core) + 1) === 0 && preg_match('~^[^/]+\.php$~D', $below))) {
+            return 'core';
+        }
+        foreach (['plugins' => $this->plugins, 'themes' => "{$this->content}/themes/"] as $kind => $start) {
+            if (strncmp($path, $start, strlen($start)) === 0) {
+                $unit = "$kind/" . strtok(substr($path, strlen($start)), '/');
+                return isset($this->units[$unit]) || count($this->units) < 5000 ? $unit : '';
+            }
+        }
+        return '';
+    }
+
+    private function count($path, $what)
+    {
+        $unit = $this->unit($path);
+        if ($unit !== null) {
+            $this->units += [$unit => [0, 0, 0]];
+            $this->units[$unit][$what]++;
+        }
+    }
+
+    /** An update says so in the header of the file that WordPress reads; what changes code without it is no update. */
+    public function version(Entry $live, $old, $file)
+    {
+        if ($live->type !== 'f' || !preg_match('~(?:\.php|/style\.css)$~D', $live->path)) {
+            return;
+        }
+        $unit = $this->unit($live->path);
+        $depth = $unit === null ? 0 : substr_count(substr($live->path, strlen($this->plugins)), '/');
+        $speaks = $unit === 'core' ? $live->path === "{$this->core}/wp-includes/version.php"
+            : ($unit && ($unit[0] === 'p' ? $depth <= 1 : $live->path === "{$this->content}/$unit/style.css"));
+        if (!$speaks) {
+            return;
+        }
+        if ($old && $old->sha256 === $live->sha256 && isset($this->then[$unit])) {
+            $this->versions += [$unit => $this->then[$unit]];
+            return;
+        }
+        $text = (string) @file_get_contents($file, false, null, 0, 8192);
+        if (preg_match($unit === 'core' ? '~\$wp_version\s*=\s*[\'"]([^\'"]{1,40})~' : '~^[ \t/*#@]*Version:[ \t]*(\S{1,40})~mi', $text, $found)) {
+            $this->versions[$unit] = escape_path($found[1]);
+        }
     }
 
     /** An entry that was there before, changed or not; `$file` is where its bytes are now. */
@@ -68,6 +131,7 @@ final class Signs
             $this->tell('core_changed', $live->path);
         }
         $this->facts['media_changed'] += $this->is_upload($live->path) ? 1 : 0;
+        $this->count($live->path, 1);
         $this->content($live, $file);
     }
 
@@ -84,6 +148,12 @@ final class Signs
             $this->tell('ransom_notes', $live->path);
         }
         $this->content($live, $file);
+    }
+
+    /** Its bytes changed under the same size and times: nobody but an intruder, or a dying disk, does that. */
+    public function hidden(Entry $live)
+    {
+        $this->tell('hidden', $live->path);
     }
 
     private function content(Entry $live, $file)
@@ -111,6 +181,7 @@ final class Signs
     {
         $this->facts['files_before']++;
         $this->facts['media_before'] += $this->is_upload($old->path) ? 1 : 0;
+        $this->count($old->path, 0);
     }
 
     private function tell($fact, $path)
@@ -155,13 +226,41 @@ final class Signs
         }
     }
 
-    /** The signs that exceed `$limits`: [{sign, value, limit, examples}]. Without a generation before there is none. */
-    public function tripped(array $limits)
+    /** Published posts and pages then and now: revisions come and go in thousands, and hide in a count of rows. */
+    public function published($then, $now)
+    {
+        if (is_int($then) && $then >= 10) {
+            $this->facts['published_lost_share'] = round(max(0, 1 - (int) $now / $then), 4);
+        }
+    }
+
+    /** All numbers of the comparison, shares too. */
+    public function facts()
     {
         $facts = $this->facts;
+        $before = $changed = $gone = 0;
+        foreach ($this->units as $unit => list($files, $other, $lost)) {
+            $before += $files;
+            // One whose header went with the rest was not updated.
+            $updated = isset($this->versions[$unit]) && ($this->then[$unit] ?? null) !== $this->versions[$unit];
+            if ($unit === '' || !($updated || $lost === $files)) {
+                $changed += $other;
+                $gone += $lost;
+            }
+        }
+        $facts['code_before'] = $before;
+        $facts['code_changed_share'] = $before >= 20 ? round($changed / $before, 4) : 0;
+        $facts['code_gone_share'] = $before >= 20 ? round($gone / $before, 4) : 0;
         $facts['media_changed_share'] = $facts['media_before'] >= 20 ? round($facts['media_changed'] / $facts['media_before'], 4) : 0;
         $facts['media_gone_share'] = $facts['media_before'] >= 20 ? round($facts['media_gone'] / $facts['media_before'], 4) : 0;
         $facts['core_changed'] = $this->core_is_new ? 0 : $facts['core_changed'];
+        return $facts;
+    }
+
+    /** The signs that exceed `$limits`: [{sign, value, limit, examples}]. Without a generation before there is none. */
+    public function tripped(array $limits)
+    {
+        $facts = $this->facts();
         $found = [];
         foreach ($limits as $sign => $limit) {
             if (isset($facts[$sign]) && is_numeric($limit) && $facts[$sign] > $limit) {
@@ -183,6 +282,18 @@ function entropy($bytes)
         $sum -= $share * log($share, 2);
     }
     return $sum;
+}
+
+/** How many posts and pages the world sees; null where there is no table of them. */
+function published(Database $database)
+{
+    $posts = $database->prefix . 'posts';
+    if (!isset($database->tables()[$posts])) {
+        return null;
+    }
+    foreach ($database->rows('SELECT COUNT(*) n FROM ' . Database::name($posts) . " WHERE post_status='publish'") as $row) {
+        return (int) $row['n'];
+    }
 }
 
 /** What a site says it is; an attacker changes it, an editor does not. */

@@ -183,7 +183,7 @@ class NeedsHand extends Exception
 function perform(Operation $operation)
 {
     $kinds = ['backup' => 'operation_backup', 'restore' => 'operation_restore', 'undo' => 'operation_undo',
-        'update' => 'operation_update', 'drill' => 'operation_drill', 'probe' => 'operation_probe'];
+        'update' => 'operation_update', 'drill' => 'operation_drill', 'verify' => 'operation_verify', 'probe' => 'operation_probe'];
     if (!isset($kinds[$operation->kind])) {
         throw new Failure('bad_request', "this agent has no operation {$operation->kind}", 'update Modoseru');
     }

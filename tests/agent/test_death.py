@@ -16,7 +16,7 @@ import pytest
 from backends.agent.client import Agent, AgentError, Launched
 from backends.records import Asked, Outcome
 from backends.ssh import Servers
-from tests.agent.small import Small, carry_out, follow, is_right, summary_of
+from tests.agent.small import Small, carry_out, follow, is_right, summary_of, verify
 from tests.lab.layout import wait_until
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="session")]
@@ -112,7 +112,7 @@ async def test_a_backup_that_is_killed_at_any_moment_leaves_whole_generations_an
         needed = {pack["id"] for one in known for pack in summary_of(site, one)["packs"]}
         assert {path.name.removesuffix(".tar") for path in (site.state / "packs").iterdir()} == needed
     for generation in site.generations():
-        assert (await agent.verify(generation)).outcome == "ok"
+        assert (await verify(agent, generation)).outcome == "ok"
     assert Outcome.ROLLED_BACK in outcomes
     story = await carry_out(agent, "snapshot", reason="hand")
     assert story.outcome is Outcome.DONE

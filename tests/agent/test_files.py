@@ -27,6 +27,7 @@ from tests.agent.small import (
     shell,
     summary_of,
     tree,
+    verify,
     without,
 )
 from tests.lab.layout import wait_until
@@ -234,7 +235,7 @@ async def test_a_second_generation_of_an_unchanged_site_adds_no_pack(
     assert packs == [f"{first.end.generation}.tar"]
     assert second.end.generation is not None
     assert [pack["id"] for pack in summary_of(site, second.end.generation)["packs"]] == [first.end.generation]
-    assert (await agent.verify(second.end.generation)).outcome == "ok"
+    assert (await verify(agent, second.end.generation)).outcome == "ok"
 
 
 async def test_after_a_restore_the_files_are_known_by_their_content(
@@ -282,7 +283,7 @@ async def test_a_generation_of_the_middle_stays_whole_when_files_change_around_i
         assert story.end.generation
         states.append((story.end.generation, {path: entry.content for path, entry in site.files().items()}))
     for generation, contents in (states[1], states[3], states[0]):
-        assert (await agent.verify(generation)).outcome == "ok"
+        assert (await verify(agent, generation)).outcome == "ok"
         story = await carry_out(agent, "restore", generation=generation, only="files")
         assert story.outcome is Outcome.DONE, story.end
         assert {path: entry.content for path, entry in site.files().items()} == contents
@@ -307,7 +308,51 @@ async def test_a_file_that_changes_while_it_is_copied_is_copied_again_then_noted
     assert story.outcome is Outcome.DONE
     assert story.notes("changing") == ["root/wp-content/busy.log"]
     assert story.end.generation
-    assert (await agent.verify(story.end.generation)).outcome == "ok"
+    assert (await verify(agent, story.end.generation)).outcome == "ok"
+
+
+async def test_a_file_that_grows_all_the_time_is_stored_as_far_as_it_was_read_and_noted(
+    small: Callable[..., Small], servers: Servers
+) -> None:
+    site = small()
+    log = site.write("wp-content/debug.log", random.Random(4).randbytes(20 * MIB))
+    os.utime(log, (1_000_000_000,) * 2)
+    began = log.stat().st_mtime
+    agent = site.agent(servers)
+    script = "import sys\nfile = open(sys.argv[1], 'ab', 0)\nwhile True: file.write(b'another line of it' * 9)"
+    with beside(sys.executable, "-c", script, log):
+        wait_until(lambda: log.stat().st_mtime > began, 10, "the writer")
+        story = await carry_out(agent, "snapshot", reason="hand")
+    assert story.outcome is Outcome.DONE
+    assert story.notes("changing") == ["root/wp-content/debug.log"]
+    assert story.end.generation
+    line = manifest_of(site, story.end.generation)[b"root/wp-content/debug.log"]
+    assert 20 * MIB <= int(line[7]) <= log.stat().st_size
+    assert (await verify(agent, story.end.generation)).outcome == "ok"
+
+
+async def test_a_file_that_vanishes_while_its_folder_is_copied_is_named_and_stops_nothing(
+    small: Callable[..., Small], servers: Servers
+) -> None:
+    """It goes while the large file before it is being stored: it was listed already, and is looked for in vain."""
+    site = small()
+    site.write("wp-content/big.bin", random.Random(5).randbytes(64 * MIB))
+    site.write("wp-content/brief.txt", b"here for a moment")
+    agent = site.agent(servers, cpu=0.2)
+    script = (
+        "import glob, os, sys, time\n"
+        "while not any(os.path.getsize(part) > 1 << 20 for part in glob.glob(sys.argv[1])): time.sleep(0.001)\n"
+        "os.unlink(sys.argv[2])"
+    )
+    part = site.state / "packs" / ".*.tar.part"
+    with beside(sys.executable, "-c", script, part, site.root / "wp-content/brief.txt"):
+        story = await carry_out(agent, "snapshot", reason="hand")
+    assert story.outcome is Outcome.DONE
+    assert story.end.generation
+    skipped = {one["path"]: one["why"] for one in summary_of(site, story.end.generation)["skipped"]}
+    assert skipped["root/wp-content/brief.txt"] == "vanished"
+    assert b"root/wp-content/brief.txt" not in manifest_of(site, story.end.generation)
+    assert (await verify(agent, story.end.generation)).outcome == "ok"
 
 
 # ---------------------------------------------------------------- what is left where it is

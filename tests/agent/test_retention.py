@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
+import random
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from backends.agent.client import Agent
-from backends.records import Outcome
+from backends.records import GenerationState, Outcome
 from backends.ssh import Servers
-from tests.agent.small import Small, Story, carry_out, summary_of, without
+from tests.agent.small import Small, Story, carry_out, scanned_later, summary_of, verify, without
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="session")]
 CACHED = rb"wp-content/cache(/.*)?"
@@ -55,7 +57,7 @@ async def test_the_oldest_go_when_newer_weekly_ones_fill_the_policy_with_the_pac
     site.write("index.php", b"<?php echo 'HACKED';")
     assert (await carry_out(agent, "restore", generation=ids[-1], only="files")).outcome is Outcome.DONE
     assert without(site.files(), CACHED) == before
-    assert (await agent.verify(str(ids[3]))).outcome == "ok"
+    assert (await verify(agent, str(ids[3]))).outcome == "ok"
 
 
 async def test_generations_made_by_hand_or_for_an_update_take_no_weekly_place(
@@ -93,7 +95,7 @@ async def test_what_is_pinned_stays(small: Callable[..., Small], servers: Server
         await weekly(site, agent, turn)
     assert first in site.generations()
     assert len(site.generations()) == 3
-    assert (await agent.verify(str(first))).outcome == "ok"
+    assert (await verify(agent, str(first))).outcome == "ok"
     assert [one.pinned for one in (await agent.generations()).generations] == [False, False, True]
 
 
@@ -166,3 +168,200 @@ async def test_ids_never_repeat_or_go_backwards(small: Callable[..., Small], ser
     created = dt.datetime.strptime(third, "%Y%m%dT%H%M%SZ").replace(tzinfo=dt.UTC)
     assert summary_of(site, third)["created"] == created.strftime("%Y-%m-%dT%H:%M:%SZ")
     assert json.loads((site.state / "generations" / third / "summary.json").read_bytes())["generation"] == third
+
+
+# ---------------------------------------------------------------- what only the client knows
+
+
+def seals_of(site: Small) -> dict[str, str]:
+    return {
+        name: hashlib.sha256((site.state / "generations" / name / "summary.json").read_bytes()).hexdigest()
+        for name in site.generations()
+    }
+
+
+def plant(site: Small, source: str, generation: str) -> None:
+    """A generation as somebody makes it who may add to the account and knows the format: newer, weekly, clean, read."""
+    summary = json.dumps(summary_of(site, source) | {"generation": generation, "reason": "weekly", "suspect": []})
+    folder = site.state / "generations" / source
+    for name in ("manifest", "database.sql.gz", "RESTORE.txt"):
+        give(site, f"generations/{generation}/{name}", (folder / name).read_bytes())
+    give(site, f"generations/{generation}/summary.json", summary.encode())
+    give(site, f"generations/{generation}/verified", b"2026-11-23T02:15:00Z")
+    give(site, f"generations/{generation}/mark", b"clean")
+
+
+async def test_planted_generations_do_not_push_the_good_ones_out(small: Callable[..., Small], servers: Servers) -> None:
+    """FACTS 2, restic's append-only attack: between two backups eight of them appear."""
+    site = small()
+    agent = site.agent(servers)
+    good = [str((await weekly(site, agent, turn)).end.generation) for turn in range(2)]
+    sealed = seals_of(site)
+    now = dt.datetime.now(dt.UTC)
+    for number in range(8):
+        plant(site, good[0], (now + dt.timedelta(seconds=20 + number)).strftime("%Y%m%dT%H%M%SZ"))
+    story = await weekly(site, agent, 9, sealed=sealed)
+    assert set(story.notes("let_go")).isdisjoint(good[1:])
+    assert good[1] in site.generations()
+    # Two sealed ones fill the policy of two only now: the first goes by right, and nothing by the planted ones.
+    assert story.notes("let_go") == [good[0]]
+
+
+async def test_without_a_seal_what_comes_from_the_future_counts_for_nothing(
+    small: Callable[..., Small], servers: Servers
+) -> None:
+    site = small()
+    agent = site.agent(servers)
+    good = str((await weekly(site, agent)).end.generation)
+    for number in range(8):
+        plant(site, good, f"2099010{number + 1}T000000Z")
+        summary = site.state / "generations" / f"2099010{number + 1}T000000Z" / "summary.json"
+        created = f"2099-01-0{number + 1}T00:00:00Z"
+        summary.write_text(json.dumps(json.loads(summary.read_text()) | {"created": created}))
+    story = await weekly(site, agent, 1, keep=1)
+    assert story.notes("let_go") == []
+    assert good in site.generations()
+
+
+async def test_a_mark_that_lies_on_the_server_alone_makes_nothing_clean(
+    small: Callable[..., Small], servers: Servers
+) -> None:
+    site = small()
+    agent = site.agent(servers)
+    signs = {"php_in_uploads": 0}
+    first = str((await weekly(site, agent, 0, signs=signs)).end.generation)
+    site.write("wp-content/uploads/2026/09/shell.php", b"<?php evil();")
+    suspect = str((await weekly(site, agent, 1, signs=signs)).end.generation)
+    give(site, f"generations/{suspect}/mark", b"clean")
+    story = await weekly(site, agent, 2, signs=signs, sealed=seals_of(site), keep=2)
+    assert story.notes("let_go") == []
+    marked = {suspect: "clean"}
+    story = await weekly(site, agent, 3, signs=signs, sealed=seals_of(site), marked=marked, keep=3)
+    assert story.notes("let_go") == [first]
+
+
+async def test_a_pin_holds_though_the_server_lost_it(small: Callable[..., Small], servers: Servers) -> None:
+    site = small()
+    agent = site.agent(servers)
+    first = str((await weekly(site, agent)).end.generation)
+    for turn in range(3):
+        await weekly(site, agent, turn, pinned=[first])
+    assert first in site.generations()
+    assert (await weekly(site, agent, 9)).notes("let_go")[-1] == first or first not in site.generations()
+
+
+async def test_one_that_was_changed_after_it_was_sealed_is_evidence_and_stays(
+    small: Callable[..., Small], servers: Servers
+) -> None:
+    site = small()
+    agent = site.agent(servers)
+    first = str((await weekly(site, agent)).end.generation)
+    sealed = {first: "0" * 64}
+    for turn in range(3):
+        sealed = seals_of(site) | sealed
+        await weekly(site, agent, turn, sealed=sealed)
+    assert first in site.generations()
+
+
+async def test_what_was_let_go_is_listed_for_every_client(small: Callable[..., Small], servers: Servers) -> None:
+    site = small()
+    agent = site.agent(servers)
+    made = [await weekly(site, agent, turn) for turn in range(5)]
+    assert (await agent.generations()).let_go == tuple(str(story.end.generation) for story in made[:3])
+    give(site, "let-go", (site.state / "let-go").read_bytes() + b'garbage\n[]\n{"generation":5}\n{"generation":"x"}\n')
+    assert len((await agent.generations()).let_go) == 3
+
+
+async def test_a_mark_of_having_been_read_back_is_no_proof(small: Callable[..., Small], servers: Servers) -> None:
+    """Somebody wrote `verified` beside everything; the newest is read all the same before anything goes."""
+    site = small()
+    agent = site.agent(servers)
+    first = str((await weekly(site, agent)).end.generation)
+    await weekly(site, agent, 1)
+    pack = site.state / "packs" / f"{first}.tar"
+    whole = pack.read_bytes()
+    pack.chmod(0o644)
+    pack.write_bytes(whole.replace(b"ustar", b"USTAR", 1))
+    for name in site.generations():
+        give(site, f"generations/{name}/verified", b"2026-11-23T02:15:00Z")
+    story = await weekly(site, agent, 2)
+    assert story.notes("let_go") == []
+    assert story.notes("damaged") == [story.end.generation]
+
+
+# ---------------------------------------------------------------- packs that are taken over
+
+
+async def test_what_lives_of_a_pack_that_is_mostly_dead_moves_and_the_pack_goes_with_its_last_generation(
+    small: Callable[..., Small], servers: Servers
+) -> None:
+    site = small()
+    agent = site.agent(servers)
+    chance = random.Random(6)
+    for number in range(10):
+        site.write(f"wp-content/part{number}.bin", chance.randbytes(30_000))
+    first = str((await weekly(site, agent)).end.generation)
+    for number in range(4):
+        site.write(f"wp-content/part{number}.bin", chance.randbytes(30_001))
+    second = await weekly(site, agent, 1)
+    assert second.notes("taken_over") == []  # over half of it is in use
+    for number in range(4, 7):
+        site.write(f"wp-content/part{number}.bin", chance.randbytes(30_001))
+    third = await weekly(site, agent, 2)
+    assert third.notes("taken_over") == [first]
+    assert first not in [pack["id"] for pack in summary_of(site, str(third.end.generation))["packs"]]
+    # The second still needs it; what was taken over was read back before the first generation went.
+    assert third.notes("let_go") == [first]
+    assert first in packs(site)
+    assert (await verify(agent, str(second.end.generation))).outcome == "ok"
+    await weekly(site, agent, 3)
+    assert first not in packs(site)
+    newest = site.generations()[-1]
+    assert (await verify(agent, newest)).outcome == "ok"
+    before = without(site.files(), CACHED)
+    for number in range(10):
+        site.write(f"wp-content/part{number}.bin", b"ruined")
+    assert (await carry_out(agent, "restore", generation=newest, only="files")).outcome is Outcome.DONE
+    assert without(site.files(), CACHED) == before
+
+
+async def test_what_lives_of_a_damaged_pack_moves_and_the_next_generation_is_whole(
+    small: Callable[..., Small], servers: Servers
+) -> None:
+    site = small()
+    agent = site.agent(servers)
+    site.write("wp-content/gone-later.bin", random.Random(7).randbytes(30_000))
+    first = str((await weekly(site, agent)).end.generation)
+    (site.root / "wp-content/gone-later.bin").unlink()
+    pack = site.state / "packs" / f"{first}.tar"
+    whole = bytearray(pack.read_bytes())
+    whole[whole.index(random.Random(7).randbytes(100)) + 50] ^= 1
+    pack.unlink()
+    pack.write_bytes(whole)
+    pack.chmod(0o644)
+    assert (await verify(agent, first)).outcome == "damaged"
+    story = await weekly(site, agent, 1)
+    assert story.notes("taken_over") == [first]
+    assert (await verify(agent, str(story.end.generation))).outcome == "ok"
+    states = {one.id: one.state for one in (await agent.generations()).generations}
+    assert states == {first: GenerationState.DAMAGED, str(story.end.generation): GenerationState.COMPLETE}
+
+
+async def test_without_room_for_taking_over_the_backup_is_made_all_the_same(
+    small: Callable[..., Small], servers: Servers
+) -> None:
+    site = small()
+    agent = site.agent(servers)
+    chance = random.Random(6)
+    for number in range(10):
+        site.write(f"wp-content/part{number}.bin", chance.randbytes(3_000_000))
+    first = str((await weekly(site, agent)).end.generation)
+    for number in range(6):
+        (site.root / f"wp-content/part{number}.bin").unlink()
+    scanned_later(site, first)
+    live = sum(entry.stat().st_size for entry in site.root.rglob("*") if entry.is_file())
+    tight = site.agent(servers, bytes_max=live + 6_000_000)
+    story = await weekly(site, tight, 1)
+    assert story.notes("not_taken_over")
+    assert first in [pack["id"] for pack in summary_of(site, str(story.end.generation))["packs"]]
+    assert (await weekly(site, agent, 2)).notes("taken_over") == [first]

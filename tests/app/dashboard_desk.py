@@ -53,6 +53,9 @@ class FakeDesk:
     async def plan_drill(self, site: Site) -> Intent:
         return await self._plan("drill", site, {})
 
+    async def plan_verify(self, site: Site) -> Intent:
+        return await self._plan("verify", site, {})
+
     async def plan_restore(self, site: Site, generation: str | None) -> Intent:
         return await self._plan("restore", site, {"generation": generation})
 
@@ -76,7 +79,7 @@ class FakeDesk:
             question=f"Put {site.name} back to 20261120T050200Z, 3 days old?",
             goes=("2 posts and 1 comment newer than the generation", "14 files changed since 2026-11-20"),
             stays=("everything that goes is kept 7 days: U takes the restore back", "mail and DNS are not touched"),
-            danger=kind not in {"backup", "drill"},
+            danger=kind not in {"backup", "drill", "verify"},
             typed=self.typed,
         )
 

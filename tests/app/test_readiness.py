@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from app import readiness
+from app.operations import check
 from app.readiness import Known
 from backends.records import (
     Certainty,
@@ -17,6 +18,7 @@ from backends.records import (
     Drill,
     Generation,
     GenerationState,
+    Gone,
     Health,
     Inspection,
     ServerSettings,
@@ -182,3 +184,29 @@ def test_the_status_carries_what_is_known() -> None:
     )
     assert status.updates == inspection.updates
     assert status.owner == "duty A"
+
+
+# ---------------------------------------------------------------- generations that are gone
+
+
+def with_gone(*gone: Gone, generations: tuple[Generation, ...] = (generation(1),)) -> Verdict:
+    return readiness.verdict(SITE, Known(generations=generations, gone=gone), NOW)
+
+
+def test_a_generation_that_was_taken_away_is_a_reason_and_one_that_was_let_go_is_not() -> None:
+    assert "a generation is gone: 20261101T000000Z" in with_gone(Gone(id="20261101T000000Z")).reasons
+    both = with_gone(Gone(id="20261101T000000Z"), Gone(id="20261001T000000Z"))
+    assert "2 generations are gone: 20261101T000000Z and older" in both.reasons
+    assert not [why for why in with_gone(Gone(id="20260101T000000Z", let_go=True)).reasons if "gone" in why]
+
+
+def test_where_all_were_taken_away_the_site_was_not_never_backed_up() -> None:
+    found = with_gone(Gone(id="20261101T000000Z"), generations=())
+    assert (found.verdict, found.reasons) == (Certainty.FAILED, ("a generation is gone: 20261101T000000Z",))
+
+
+def test_that_the_server_let_one_go_is_believed_only_where_the_promise_allows_it() -> None:
+    young, old = "20261120T000000Z", "20260901T000000Z"
+    found = check.missing(SITE, {young, old}, (young, old), NOW)
+    assert found == (Gone(id=young), Gone(id=old, let_go=True))
+    assert check.missing(SITE, {old}, (), NOW) == (Gone(id=old),)

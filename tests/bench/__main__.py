@@ -1,13 +1,20 @@
-"""`python -m tests.bench [start|servers …]` prints the comparisons of the issues; a peer that is absent fails."""
+"""`python -m tests.bench [start|servers|signs …]` prints the comparisons of the issues; a peer that is absent fails."""
 
 from __future__ import annotations
 
 import platform
 import sys
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
-from tests.bench import servers, start
+from tests.bench import servers, signs, start
 
-PARTS = {"start": start.rows, "servers": servers.rows}
+
+class Shown(Protocol):
+    def lines(self) -> list[str]: ...
+
+
+PARTS: dict[str, Callable[[], Sequence[Shown]]] = {"start": start.rows, "servers": servers.rows, "signs": signs.rows}
 
 
 def main(names: list[str]) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-import msgspec
 import pytest
 
 from backends.agent.client import Agent, AgentError, Ended, Launched
-from backends.records import OPERATION_ID, AnyEvent, Asked, Finished, ModoseruError, Outcome, Progress, Started
+from backends.records import OPERATION_ID, AnyEvent, Asked, Finished, ModoseruError, Outcome, Started
 from backends.ssh import Servers
-from tests.agent.small import Story, carry_out, follow, is_right, is_wrong, listen
+from tests.agent.small import Story, carry_out, follow, is_right, is_wrong, listen, verify
 from tests.contract.ground import Ground
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -419,25 +418,13 @@ async def test_a_generation_that_was_made_is_listed_sealed_and_verified(ground: 
     assert newest.tables
     assert newest.bytes
     assert told.summaries[newest.id] == story.end.summary
-    inspection, summaries = await agent.inspect()
+    inspection, also = await agent.inspect()
     assert inspection.generations[0] == newest
-    assert summaries == told.summaries
-    verification = await agent.verify(newest.id)
+    assert also == told
+    verification = await verify(agent, newest.id)
     assert (verification.outcome, verification.problems, verification.summary) == ("ok", (), story.end.summary)
     assert verification.checked_bytes
     assert (await agent.generations()).generations[0].verified_at is not None
-
-
-async def test_verifying_tells_how_far_it_is(ground: Ground, servers: Servers) -> None:
-    generation = await generation_of(ground.agent(servers))
-    lines = await ground.raw(servers, "verify", generation=generation)
-    assert "reply" in lines[-1]
-    steps = [msgspec.convert(line["event"], AnyEvent) for line in lines[:-1]]
-    assert steps
-    for step in steps:
-        assert isinstance(step, Progress)
-        assert step.total is not None
-        assert 0 < step.done <= step.total
 
 
 async def test_a_preview_counts_what_would_be_lost_and_touches_nothing(ground: Ground, servers: Servers) -> None:
@@ -465,10 +452,10 @@ async def test_what_is_not_there_is_refused_before_anything_begins(ground: Groun
     assert (await refused(agent, "undo")).code == "nothing_to_undo"
     for generation in (missing, "../../etc", "", "20261123T021500Z\n", "x" * 5000):
         assert (await refused(agent, "restore", generation=generation, only="all")).code == "no_generation"
-        for verb in (agent.preview(generation, "all"), agent.verify(generation)):
-            with pytest.raises(AgentError) as told:
-                await verb
-            assert told.value.code == "no_generation"
+        assert (await refused(agent, "verify", generation=generation)).code == "no_generation"
+        with pytest.raises(AgentError) as told:
+            await agent.preview(generation, "all")
+        assert told.value.code == "no_generation"
     for operation in (f"{missing}-backup-abcdef", "../ops", "", f"{missing}-backup-abcdef\n"):
         for asked in (agent.cancel(operation), agent.answer(operation, 1, keep=True, detail="")):
             with pytest.raises(AgentError) as told:

@@ -27,7 +27,7 @@ def litter(demo: Demo, site: str) -> list[str]:
 async def test_a_generation_is_proven_beside_the_site(demo: Demo) -> None:
     async with speaking(demo) as speaker:
         name = (await speaker.ask("generations"))["generations"][0]["id"]
-        await speaker.ask("verify", generation=name)  # from now on its bytes lie there
+        await speaker.carry_out("verify", generation=name)  # from now on its bytes lie there
         before = contents(demo.sites["kogyo.example"].home)
         story = await speaker.carry_out("drill", generation=name)
         assert (story.last["outcome"], story.last["generation"], story.steps) == ("done", name, STEPS)

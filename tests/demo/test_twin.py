@@ -40,7 +40,7 @@ async def test_generations_come_newest_first_and_agree_with_the_inspection(demo:
         assert ids == sorted(ids, reverse=True)
         assert listed["generations"] == (await speaker.ask("inspect"))["generations"]
         before = listed["summaries"]
-        await speaker.ask("verify", generation=ids[0])
+        await speaker.carry_out("verify", generation=ids[0])
         assert (await speaker.ask("generations"))["summaries"] == before
 
 
@@ -49,8 +49,8 @@ async def test_a_past_generation_holds_what_its_listing_says(demo: Demo) -> None
         generation = (await speaker.ask("generations"))["generations"][3]
         preview = await speaker.ask("preview", generation=generation["id"], only="all")
         assert preview["loss"]["orders"] > 60
-        checked = await speaker.ask("verify", generation=generation["id"])
-        assert (checked["outcome"], checked["problems"]) == ("ok", [])
+        checked = await speaker.carry_out("verify", generation=generation["id"])
+        assert checked.last["outcome"] == "done"
         await speaker.carry_out("restore", generation=generation["id"], only="all")
         made = await speaker.carry_out("snapshot", reason="hand")
         newest = (await speaker.ask("generations"))["generations"][0]
@@ -93,8 +93,9 @@ async def test_verify_names_the_damaged_file_and_a_restore_of_it_touches_nothing
         name = (await speaker.ask("generations"))["generations"][0]["id"]
         site = demo.sites["kogyo.example"]
         Archive(site, site.home / ".modoseru/kogyo.example").damage(name)
-        checked = await speaker.ask("verify", generation=name)
-        assert (checked["outcome"], checked["problems"]) == ("damaged", [{"what": "changed", "path": "index.php"}])
+        checked = await speaker.carry_out("verify", generation=name)
+        assert (checked.last["outcome"], checked.last["code"]) == ("rolled_back", "damaged")
+        assert checked.last["detail"] == "index.php changed"
         before = site.read("index.php")
         story = await speaker.carry_out("restore", generation=name, only="all")
         assert (story.last["outcome"], story.last["code"]) == ("rolled_back", "damaged")

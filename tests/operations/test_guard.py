@@ -395,3 +395,70 @@ def test_a_name_typed_with_an_input_method_is_the_name(typed: str, same: bool) -
 def test_lost_sight_and_needs_a_hand_end_alike() -> None:
     assert guard.LostSight("lost_sight", "").exit_code == guard.exit_code(Outcome.NEEDS_HAND) == 3
     assert ModoseruError("x", "").exit_code == guard.exit_code(Outcome.ROLLED_BACK) == 1
+
+
+# ---------------------------------------------------------------- generations that somebody took away
+
+
+def test_a_generation_that_was_taken_away_is_an_alarm_until_somebody_knows_why(site: LabSite, program: Program) -> None:
+    first = program("backup", NAME, "--json").json["generation"]
+    second = program("backup", NAME, "--json").json["generation"]
+    assert program("generations", NAME, "--json").json["gone"] == []
+    (folder,) = site.home.glob(f".modoseru/*/generations/{second}")
+    shutil.rmtree(folder)
+    listed = program("generations", NAME, "--json").json
+    assert [one["id"] for one in listed["generations"]] == [first]
+    assert listed["gone"] == [{"id": second, "let_go": False}]
+    assert "GONE" in program("generations", NAME).out
+    reasons = program("status", NAME, "--json").json["sites"][0]["reasons"]
+    assert f"a generation is gone: {second}" in reasons
+    verified = program("verify", NAME, "--json", code=1).json
+    assert (verified["generation"], verified["outcome"]) == (first, "damaged")
+    assert [one["path"] for one in verified["problems"]] == [f"generations/{second}"]
+    assert program("verify", NAME, second, "--json", code=1).error["code"] == "gone"
+    # That the server says its own retention did it counts for nothing: it was too young to be let go.
+    (state,) = site.home.glob(".modoseru/*/generations")
+    (state.parent / "let-go").write_text(json.dumps({"generation": second}) + "\n")
+    assert program("generations", NAME, "--json").json["gone"] == [{"id": second, "let_go": False}]
+    known = program("generations", NAME, "--let-go", second, "--json").json
+    assert known["gone"] == []
+    assert program("verify", NAME, "--json").json["outcome"] == "ok"
+
+
+async def test_a_backup_tells_the_server_which_generations_this_client_can_vouch_for(
+    site: LabSite, program: Program
+) -> None:
+    watched = program("backup", NAME, "--json").json["generation"]
+    (folder,) = site.home.glob(f".modoseru/*/generations/{watched}")
+    planted = folder.with_name("20990101T000000Z")
+    shutil.copytree(folder, planted)
+    summary = planted / "summary.json"
+    text = summary.read_text().replace(watched, planted.name)
+    summary.chmod(0o600)
+    summary.write_text(text)
+    for path in (planted, *planted.iterdir()):
+        os.chown(path, site.uid, site.uid)
+    program("generations", NAME, "--mark", watched, "clean")
+    program("generations", NAME, "--pin", watched)
+    async with program.session() as session:
+        assert planted.name in await session.journal.seals(NAME)  # it was sealed when it turned up, and proves nothing
+        request = (await backup.plan(session, session.fleet.site(NAME), "weekly")).request
+    assert set(request["sealed"]) == {watched}
+    assert (request["marked"], request["pinned"]) == ({watched: "clean"}, [watched])
+
+
+def test_a_damaged_pack_is_healed_and_said_to_be(site: LabSite, program: Program) -> None:
+    generation = program("backup", NAME, "--json").json["generation"]
+    (pack,) = site.home.glob(f".modoseru/*/packs/{generation}.tar")
+    whole = pack.read_bytes()
+    pack.chmod(0o600)
+    pack.write_bytes(whole[: len(whole) // 2] + b"\0" + whole[len(whole) // 2 + 1 :])
+    found = program("verify", NAME, "--json").json
+    assert (found["outcome"], found["problems"]) == (
+        "ok",
+        [{"what": "has other bytes than what was sealed", "path": f"packs/{generation}.tar", "healed": True}],
+    )
+    assert found["checked_bytes"] > len(whole)
+    assert pack.read_bytes() == whole
+    (newest, *_) = program("operations", NAME, "--json").json["operations"]
+    assert (newest["kind"], newest["outcome"]) == ("verify", "done")

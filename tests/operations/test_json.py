@@ -108,7 +108,7 @@ SITES = {
 OPERATION = {
     "operation": str,
     "site": str,
-    "kind": one_of("backup", "restore", "undo", "update"),
+    "kind": one_of("backup", "restore", "undo", "update", "verify"),
     "outcome": Or(one_of("done", "rolled_back", "needs_hand", "cancelled"), None),
     "generation": Or(str, None),
     "seconds": Or(number, None),
@@ -121,7 +121,7 @@ SHAPES: dict[str, Any] = {
     "check": SITES,
     "backup": OPERATION,
     "backup of several": {"operations": [OPERATION]},
-    "generations": {"site": str, "generations": [GENERATION]},
+    "generations": {"site": str, "generations": [GENERATION], "gone": [{"id": str, "let_go": bool}]},
     "verify": {
         "site": str,
         "generation": str,

@@ -7,8 +7,13 @@ import os
 import pytest
 
 from tests.lab.fixtures import fresh_site, lab
+from tests.lab.layout import DEFAULT_ROOT
 
 __all__ = ["fresh_site", "lab"]
+
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    # Before any lab is made: each of the processes that share a run has its own.
+    os.environ["MODOSERU_LAB_DIR"] = f"{os.environ.get('MODOSERU_LAB_DIR', DEFAULT_ROOT)}-{worker}"
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

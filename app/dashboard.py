@@ -401,7 +401,17 @@ class Dashboard(App[None]):
         self._errand(self._asking.verify(site), site.name, "verify")
 
     def _do_restore(self, site: Site) -> None:
-        self._errand(self._asking.restore(site), site.name, "restore")
+        self._errand(self._restore(site), site.name, "restore")
+
+    async def _restore(self, site: Site) -> None:
+        """Where no generation is known to be good, there is a choice among the others: never a dead end."""
+        try:
+            await self._asking.restore(site)
+        except ModoseruError as error:
+            if error.code != "no_generation" or not self._statuses[site.name].generations:
+                raise
+            self.jobs.notice(site.name, "restore", error)
+            self._do_choose(site)
 
     def _do_undo(self, site: Site) -> None:
         self._errand(self._asking.undo(site), site.name, "undo")

@@ -41,12 +41,19 @@ def verdict(site: Site, known: Known, now: dt.datetime) -> Verdict:
         why = "every generation is damaged" if generations else "it was never backed up"
         taken = tuple(_taken(known.gone))
         return Verdict(verdict=Certainty.FAILED, reasons=taken if taken and not generations else (why, *taken))
-    age = now - max(whole, key=lambda one: one.id).created
+    clean = [one for one in whole if one.state is GenerationState.COMPLETE]
+    if not clean:
+        return Verdict(
+            verdict=Certainty.FAILED, reasons=("no generation is clean: each is suspect", *_taken(known.gone))
+        )
+    age = now - max(clean, key=lambda one: one.id).created
     late = age > dt.timedelta(seconds=policy.seconds(site.policy.server_every)) + policy.GRACE
     word, said = _rehearsed(site, drill, {one.id for one in whole}, now)
     reasons = [said] if said else []
     if late:
-        reasons.append(f"the newest generation is {age.days} days old (promised: every {site.policy.server_every})")
+        reasons.append(
+            f"the newest clean generation is {age.days} days old (promised: every {site.policy.server_every})"
+        )
         word = Certainty.STALE if word is Certainty.PROVEN else word
     reasons += [*_taken(known.gone), *_doubts(site, generations, whole, contact)]
     return Verdict(
@@ -54,6 +61,7 @@ def verdict(site: Site, known: Known, now: dt.datetime) -> Verdict:
         reasons=tuple(reasons),
         rpo_s=max(0, int(age.total_seconds())),
         rto_s=round(drill.seconds) if drill and drill.ok else None,
+        rto_before_s=tuple(round(seconds) for seconds in drill.before) if drill else (),
     )
 
 
@@ -86,6 +94,9 @@ def _doubts(
     damaged = sum(one.state is GenerationState.DAMAGED for one in generations)
     if damaged:
         yield f"{damaged} of {len(generations)} generations are damaged"
+    suspect = sum(one.state is GenerationState.SUSPECT for one in generations)
+    if suspect:
+        yield f"{suspect} of {len(generations)} generations are suspect"
     if any(one.sealed is False for one in generations):
         yield "a generation is not the one that was sealed"
     if all(one.tier == "server" for one in whole):
@@ -130,6 +141,7 @@ def status(site: Site, known: Known, now: dt.datetime) -> SiteStatus:
         reasons=judged.reasons,
         rpo_s=judged.rpo_s,
         rto_s=judged.rto_s,
+        rto_before_s=judged.rto_before_s,
         owner=site.owner,
         health=known.health or Health(state=State.UNKNOWN, problem="not looked at yet"),
         generations=tuple(known.generations or ()),

@@ -288,6 +288,8 @@ class Drill(Struct, frozen=True, kw_only=True):
     """From the start to the last page found: what a restore takes (the RTO)."""
     detail: str = ""
     tier: str = "server"
+    before: tuple[float, ...] = ()
+    """The seconds of the proven drills before it, the newest first."""
 
 
 class Contact(Struct, frozen=True, kw_only=True):
@@ -419,7 +421,10 @@ class Verdict(Struct, frozen=True, kw_only=True):
     verdict: Certainty
     reasons: tuple[str, ...] = ()
     rpo_s: int | None = None
+    """Age of the newest clean generation: how far back a restore would go."""
     rto_s: int | None = None
+    rto_before_s: tuple[int, ...] = ()
+    """What the drills before the last one took, the newest first."""
 
 
 class SiteStatus(Struct, frozen=True, kw_only=True):
@@ -431,6 +436,7 @@ class SiteStatus(Struct, frozen=True, kw_only=True):
     reasons: tuple[str, ...] = ()
     rpo_s: int | None = None
     rto_s: int | None = None
+    rto_before_s: tuple[int, ...] = ()
     owner: str | None = None
     health: Health
     generations: tuple[Generation, ...] = ()

@@ -232,7 +232,10 @@ def _why(row: FleetRow, _now: dt.datetime) -> Cell:
 
 def _rto(row: FleetRow, _now: dt.datetime) -> Cell:
     rto = row.status.rto_s
-    return Cell(words.took(rto) if rto is not None else "—", Tone.PLAIN if rto is not None else Tone.DIM)
+    if rto is None:
+        return Cell("—", Tone.DIM)
+    trend = words.trend(row.status)
+    return Cell(words.took(rto) + trend, Tone.WARN if "↑" in trend else Tone.PLAIN)
 
 
 def _wordpress(row: FleetRow, _now: dt.datetime) -> Cell:

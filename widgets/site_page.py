@@ -144,7 +144,9 @@ def _takes(status: SiteStatus, now: dt.datetime) -> str:
         return ""
     drilled = max((one.drilled_at for one in status.generations if one.drilled_at is not None), default=None)
     since = [tr("rehearsed {age}", age=words.ago(drilled, now))] if drilled is not None else []
-    return ", ".join([words.took(status.rto_s), *since])
+    times = ", ".join(words.took(seconds) for seconds in status.rto_before_s[:3])
+    before = [tr("before that {times}", times=times)] if times else []
+    return ", ".join([words.took(status.rto_s) + words.trend(status), *since, *before])
 
 
 def _newest(status: SiteStatus, tier: str) -> Generation | None:

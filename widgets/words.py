@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 
-from backends.records import Certainty, GenerationState, Outcome, State
+from backends.records import Certainty, GenerationState, Outcome, SiteStatus, State
 from widgets.cells import Tone, said
 from widgets.language import mark, tr, tr_n
 from widgets.sentences import told
@@ -178,6 +178,17 @@ def took(seconds: float) -> str:
         return tr("{seconds} s", seconds=whole)
     hours, rest = divmod(whole, 3600)
     return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
+
+
+def trend(status: SiteStatus) -> str:
+    """` ↑` where the last drill took much longer than those before it did, ` ↓` where much less, else nothing."""
+    before = sorted(status.rto_before_s[:6])
+    if status.rto_s is None or not before:
+        return ""
+    usual = before[len(before) // 2]
+    if abs(status.rto_s - usual) < max(3, usual / 4):
+        return ""
+    return " ↑" if status.rto_s > usual else " ↓"
 
 
 def size(count: float) -> str:

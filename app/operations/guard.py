@@ -51,6 +51,8 @@ PATIENCE = 600.0
 """Seconds for which a lost connection is tried again; the operation goes on without us."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 RECOVERIES = 3
+DRILLS_KEPT = 11
+"""Earlier drills whose seconds are kept for the trend: a year of monthly ones."""
 DISPROVED = {"drill_failed", "damaged"}
 """Codes of a drill that ran and found the generation wanting; any other failure is a drill that could not run."""
 PASSING = {"cut", "ssh_lost", "ssh_timeout", "ssh_unreachable", "ssh_channel", "ssh_busy"}
@@ -366,12 +368,15 @@ class _Attended:
         begun = next((event.at for event in self._events if isinstance(event, Started)), finished.at)
         found = next((e.at for e in self._events if isinstance(e, Step) and e.name == "drop"), finished.at)
         if finished.generation and (ok or finished.code in DISPROVED):
+            last = await self._session.journal.recall(self._site.name, "drill", Drill)
+            before = ((last[0].seconds,) if last[0].ok else ()) + last[0].before if last is not None else ()
             drill = Drill(
                 generation=finished.generation,
                 at=finished.at,
                 ok=ok,
                 seconds=round((found - begun).total_seconds(), 3),
                 detail=finished.detail,
+                before=before[:DRILLS_KEPT],
             )
             await self._session.journal.remember(self._site.name, "drill", drill, finished.at)
 

@@ -70,7 +70,8 @@ async def plan(
         request={
             "generation": chosen.id,
             "only": only if isinstance(only, str) else list(only),
-            "seal": await seal_of(session, site, chosen.id),
+            # Of one that was changed since, an operator was told so, and may have nothing better.
+            "seal": None if chosen.sealed is False else await seal_of(session, site, chosen.id),
             "fresh": fresh,
             "expect": look.travelling(expected, title=False),
         },
@@ -129,7 +130,7 @@ def choose(site: Site, generations: Sequence[Generation], wanted: str | None) ->
         )
     complete = [one for one in generations if one.state is GenerationState.COMPLETE and one.sealed is not False]
     if not complete:
-        why = "every generation is damaged" if generations else "it was never backed up"
+        why = "no generation is known to be good" if generations else "it was never backed up"
         raise NoGeneration(
             "no_generation", f"{site.name} cannot be restored: {why}", "ask the host for its own backups (hosts.d)"
         )
@@ -138,9 +139,14 @@ def choose(site: Site, generations: Sequence[Generation], wanted: str | None) ->
 
 def doubts(generation: Generation) -> list[str]:
     """Why a generation that was named may not be what its name says."""
+    found = []
     if generation.sealed is False:
-        return ["This generation is NOT the one that was sealed: somebody changed it after it was made."]
-    return []
+        found.append("This generation is NOT the one that was sealed: somebody changed it after it was made.")
+    if generation.state is GenerationState.SUSPECT:
+        found.append("This generation is suspect: it does not look like a normal successor of the one before.")
+    if generation.state is GenerationState.DAMAGED:
+        found.append("Part of this generation is damaged: the restore stops before the switch if it needs that part.")
+    return found
 
 
 def when(generation: Generation) -> str:

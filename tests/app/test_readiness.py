@@ -101,7 +101,7 @@ def test_a_proof_decays_a_day_after_the_next_drill_was_promised(days: float, wor
 def test_a_proof_is_stale_where_the_generations_stopped_coming_or_the_rehearsed_one_is_gone() -> None:
     late = drilled(2, generation(9))
     assert late.verdict is Certainty.STALE
-    assert late.reasons[0] == "the newest generation is 9 days old (promised: every 1w)"
+    assert late.reasons[0] == "the newest clean generation is 9 days old (promised: every 1w)"
     gone = drilled(2, generation(1), of=generation(60))
     assert gone.verdict is Certainty.STALE
     assert gone.reasons[0] == f"the generation that was rehearsed is gone: {generation(60).id}"
@@ -131,9 +131,23 @@ def test_the_recovery_point_is_the_newest_whole_generation() -> None:
     assert "a generation is not the one that was sealed" in verdict(generation(2, sealed=False), generation(4)).reasons
 
 
+def test_a_suspect_generation_is_no_point_to_recover_to() -> None:
+    found = verdict(generation(1, state=GenerationState.SUSPECT), generation(8.5))
+    assert found.rpo_s == 8.5 * 86400
+    assert "the newest clean generation is 8 days old (promised: every 1w)" in found.reasons
+    assert "1 of 2 generations are suspect" in found.reasons
+    alone = verdict(generation(1, state=GenerationState.SUSPECT))
+    assert (alone.verdict, alone.reasons) == (Certainty.FAILED, ("no generation is clean: each is suspect",))
+
+
+def test_what_earlier_drills_took_is_told_beside_the_last() -> None:
+    found = drilled(2, generation(3), before=(39.4, 40.0))
+    assert (found.rto_s, found.rto_before_s) == (41, (39, 40))
+
+
 @pytest.mark.parametrize(("days", "late"), [(0, False), (7.9, False), (8.1, True), (40, True)])
 def test_a_generation_is_late_a_day_after_it_was_promised(days: float, late: bool) -> None:
-    told = f"the newest generation is {int(days)} days old (promised: every 1w)"
+    told = f"the newest clean generation is {int(days)} days old (promised: every 1w)"
     assert (told in verdict(generation(days)).reasons) is late
 
 

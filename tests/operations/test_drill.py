@@ -40,6 +40,8 @@ def test_a_drill_proves_the_site_and_measures_the_time(fresh_site: Fresh, progra
     assert [one["drilled_at"] is not None for one in after["generations"]] == [True]
     told = program("drill", site.name)
     assert told.out.startswith(f"{site.name}: drill done in ")
+    (again,) = program("status", site.name, "--json").json["sites"]
+    assert again["rto_before_s"] == [after["rto_s"]]
     (listed, *_) = program("operations", site.name, "--json").json["operations"]
     assert (listed["kind"], listed["outcome"]) == ("drill", "done")
 

@@ -73,6 +73,7 @@ SITES = {
             "reasons": [str],
             "rpo_s": Or(number, None),
             "rto_s": Or(number, None),
+            "rto_before_s": [number],
             "owner": Or(str, None),
             "health": {
                 "state": STATE,

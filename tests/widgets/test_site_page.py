@@ -22,3 +22,14 @@ def test_what_a_restore_takes_is_said_with_the_age_of_the_drill_that_measured_it
     measured = status("a.example", generations=(generation(3),), verdict=Certainty.PROVEN, rto_s=41)
     assert any(line.split() == ["takes", "41", "s"] for line in told(measured))
     assert any(line.split() == ["takes", "never", "measured"] for line in told(status("a.example")))
+
+
+def test_a_drill_that_took_much_longer_than_those_before_it_is_marked() -> None:
+    def takes(rto_s: int, *before: int) -> list[str]:
+        found = status("a.example", generations=(generation(3),), verdict=Certainty.PROVEN, rto_s=rto_s)
+        (line,) = [line for line in told(replace(found, rto_before_s=before)) if line.strip().startswith("takes")]
+        return line.split()[1:]
+
+    assert takes(80, 41, 40, 43) == ["1:20", "↑,", "before", "that", "41", "s,", "40", "s,", "43", "s"]
+    assert "↓," in takes(20, 41, 40, 43)
+    assert takes(43, 41) == ["43", "s,", "before", "that", "41", "s"]

@@ -38,6 +38,18 @@ async def test_what_overwrites_asks_first_and_cancel_has_the_focus(key: str, pla
         assert desk.made("start") == [("start", plan[1], "shika.example", True)]
 
 
+async def test_where_no_generation_is_good_the_others_are_offered() -> None:
+    """Never a dead end: what is unproven is for the operator to read and to take."""
+    async with opened() as (app, desk, pilot):
+        desk.refusal = ModoseruError("no_generation", "no generation is known to be good", "choose one")
+        await pilot.press("R")
+        await until(pilot, lambda: isinstance(app.screen, Generations))
+        desk.refusal = None
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        assert desk.made("plan")[-1][3] is not None
+
+
 async def test_a_drill_overwrites_nothing_and_begins_at_once() -> None:
     async with opened() as (app, desk, pilot):
         await pilot.press("d")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -140,3 +141,22 @@ def test_several_sites_are_backed_up_by_one_command(lab: Lab, fresh_site: Fresh,
     found = program("backup", *names, "--json").json
     assert [one["site"] for one in found["operations"]] == names
     assert {one["outcome"] for one in found["operations"]} == {"done"}
+
+
+def test_a_hacked_file_with_the_clean_one_s_time_and_size_is_served_no_more(
+    lab: Lab, fresh_site: Fresh, program: Program
+) -> None:
+    """opcache compares times alone: without a reset it would serve the hacked code for ever (FACTS 4)."""
+    site = fresh_site("kogyo.example")
+    program("backup", site.name)
+    index = site.root / "index.php"
+    seen, clean = index.stat(), index.read_bytes()
+    index.write_bytes(b"<?php echo 'HACKED'; exit; //".ljust(len(clean), b"x"))
+    os.utime(index, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+    lab.restart_php(site)
+    assert lab.fetch(site)[1] == "HACKED"
+    program("restore", site.name, "--yes")
+    assert index.read_bytes() == clean
+    assert int(index.stat().st_mtime) == int(seen.st_mtime)
+    status, body = lab.fetch(site)
+    assert (status, site.title in body) == (200, True)

@@ -76,6 +76,7 @@ async def _dashboard(options: Options) -> int:
 @click.option("--read-only", is_flag=True, help="Refuse everything that changes a site.")
 def demo(sites: int, language: str | None, read_only: bool) -> None:
     """The dashboard on an embedded fleet: real SSH, TLS and HTTP on loopback, nothing to install."""
+    read_only = read_only or bool(click.get_current_context().find_root().params.get("read_only"))
     options = Options(as_json=False, config=None, read_only=read_only, progress="text")
     run(options, lambda: _demo(sites, language, read_only=read_only))
 
@@ -211,7 +212,8 @@ async def operations(options: Options, site: str | None, ended: bool) -> int:
         if site is not None:
             session.fleet.site(site)
         known = await session.journal.operations(site, running=not (ended or site))
-        speaking.operations(known, as_json=options.as_json)
+        nothing = f"Nothing was done on {site} yet." if site else "Nothing was done yet." if ended else "Nothing runs."
+        speaking.operations(known, nothing=nothing, as_json=options.as_json)
     return 0
 
 
@@ -220,11 +222,10 @@ async def operations(options: Options, site: str | None, ended: bool) -> int:
 
 @command(main)
 @click.argument("sites", nargs=-1, required=True, metavar="SITE...")
-@click.option("--tier", type=click.Choice(["server"]), default="server", help="Where the generation lies.")
 @click.option(
     "--reason", type=click.Choice(["hand", "weekly"]), default="hand", help="Only weekly ones take a slot of the eight."
 )
-async def backup(options: Options, sites: tuple[str, ...], tier: str, reason: str) -> int:
+async def backup(options: Options, sites: tuple[str, ...], reason: str) -> int:
     """Make a generation of each site."""
     from app import performing
     from app.operations import backup as plans
@@ -262,7 +263,7 @@ async def restore(
         target = session.fleet.site(site)
         if dry_run:
             found = await plans.foreseen(session, target, generation, part, fresh=fresh)
-            speaking.preview(site, found, as_json=options.as_json)
+            speaking.preview(site, found, part, fresh=fresh, as_json=options.as_json)
             return 1 if found.blockers else 0
         return await performing.perform(
             session, [target], lambda one: plans.plan(session, one, generation, part, fresh=fresh), options, yes=yes

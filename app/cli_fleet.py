@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -34,7 +33,7 @@ async def site_list(options: Options) -> int:
     return 0
 
 
-@command(site, "add")
+@command(site, "add", begins=True)
 @click.argument("name")
 @click.option("--url", required=True, help="The front page: https://www.client.example/")
 @click.option("--host", required=True, help="The SSH host.")
@@ -58,7 +57,7 @@ async def site_add(options: Options, **given: str | int | None) -> int:
     made = enrolment.described(given)
     async with enrolment.opened(options.config, read_only=options.read_only) as held:
         shown = await held.servers.fingerprint(made.ssh)
-        _accept(shown.fingerprint, str(accept) if accept else None, options)
+        await _accept(shown.fingerprint, str(accept) if accept else None, options)
         path = enrolment.add(held.fleet.folder, made, shown.public)
         speaking.said({"site": made.name, "file": str(path), "host_key": shown.fingerprint}, as_json=options.as_json)
     return 0
@@ -81,12 +80,12 @@ async def site_test(options: Options, names: tuple[str, ...]) -> int:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 async def site_remove(options: Options, name: str, yes: bool) -> int:
     """Remove a site's file and what is remembered of it here. Nothing on its server is touched."""
-    from app import enrolment, speaking
+    from app import enrolment, prompting, speaking
     from app.operations.guard import Refused
 
     async with enrolment.opened(options.config, read_only=options.read_only) as held:
         held.fleet.site(name)
-        if not yes and not (sys.stdin.isatty() and click.confirm(f"Remove {name} from the fleet?", err=True)):
+        if not (yes or (prompting.interactive() and await prompting.agreed(f"Remove {name} from the fleet?"))):
             raise Refused("not_confirmed", f"{name} was not removed", "agree to it with --yes")
         await enrolment.remove(held, name)
     speaking.said({"site": name, "removed": True}, as_json=options.as_json)
@@ -117,7 +116,7 @@ async def key_accept(options: Options, name: str, accept: str | None) -> int:
     async with enrolment.opened(options.config, read_only=options.read_only) as held:
         target = held.fleet.site(name)
         shown = await held.servers.fingerprint(target.ssh)
-        _accept(shown.fingerprint, accept, options)
+        await _accept(shown.fingerprint, accept, options)
         path = enrolment.pin(held, target, shown.public)
         speaking.said({"site": name, "file": str(path), "host_key": shown.fingerprint}, as_json=options.as_json)
     return 0
@@ -149,15 +148,16 @@ def _sites(every: tuple[Site, ...], named: object, names: tuple[str, ...]) -> li
     return [named(name) for name in names] if names and callable(named) else list(every)
 
 
-def _accept(shown: str, accept: str | None, options: Options) -> None:
+async def _accept(shown: str, accept: str | None, options: Options) -> None:
     """A key is pinned only by somebody who compared its fingerprint."""
+    from app import prompting, speaking
     from app.operations.guard import Refused
 
     if accept in ("yes", shown):
         return
-    if accept is None and not options.as_json and sys.stdin.isatty():
-        click.echo(f"The host shows the key {shown}. Compare it with the one in the host's panel.", err=True)
-        if click.confirm("Is it the same?", default=False, err=True):
+    if accept is None and not options.as_json and prompting.interactive():
+        speaking.aside(f"The host shows the key {shown}. Compare it with the one in the host's panel.")
+        if await prompting.agreed("Is it the same?"):
             return
     wanted = f", not {accept}" if accept else ""
     raise Refused(

@@ -19,24 +19,44 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Options:
     """What every command takes."""
 
-    def __init__(self, *, as_json: bool, config: str | None, read_only: bool, progress: str) -> None:
+    def __init__(
+        self, *, as_json: bool, config: str | None, read_only: bool, progress: str, begins: bool = False
+    ) -> None:
         self.as_json, self.read_only, self.progress = as_json, read_only, progress
-        self._config = config
+        self._config, self._begins = config, begins
 
     @property
     def config(self) -> Path:
+        """The folder. Raises ModoseruError where one was named and is not there, but for what begins a fleet."""
         from app.fleet import default_folder
+        from backends.records import ModoseruError
 
-        return Path(self._config).expanduser() if self._config else default_folder()
+        folder = Path(self._config).expanduser() if self._config else default_folder()
+        if not self._begins and (self._config or os.environ.get("MODOSERU_CONFIG")) and not folder.exists():
+            error = ModoseruError(
+                "no_config_folder", f"there is no folder {folder}", "correct --config (or MODOSERU_CONFIG)"
+            )
+            error.exit_code = 2
+            raise error
+        return folder
 
 
-def command(group: click.Group, name: str | None = None) -> Callable[[F], F]:
-    """A command with the common options; its coroutine is handed an `Options` first."""
+def command(group: click.Group, name: str | None = None, *, begins: bool = False) -> Callable[[F], F]:
+    """A command with the common options; its coroutine is handed an `Options` first. `begins`: it may be the first one
+    of a fleet, whose folder it makes."""
 
     def decorate(function: F) -> F:
         @functools.wraps(function)
         def called(as_json: bool, config: str | None, read_only: bool, progress: str, **more: Any) -> None:
-            options = Options(as_json=as_json, config=config, read_only=read_only, progress=progress)
+            # Before the command's name they mean the same: a fleet or a lock that is overlooked is worse than an error.
+            before = click.get_current_context().find_root().params
+            options = Options(
+                as_json=as_json,
+                config=config or before.get("config"),
+                read_only=read_only or bool(before.get("read_only")),
+                progress=progress,
+                begins=begins,
+            )
             run(options, lambda: function(options, **more))
 
         wrapped = called
@@ -73,6 +93,9 @@ def run(options: Options, work: Callable[[], Awaitable[int]]) -> None:
         speaking.error(error, as_json=options.as_json)
         code = error.exit_code
     except KeyboardInterrupt:
+        speaking.error(ModoseruError("interrupted", "interrupted; nothing was begun"), as_json=options.as_json)
+        code = 130
+    except click.Abort:
         speaking.error(ModoseruError("interrupted", "interrupted; nothing was begun"), as_json=options.as_json)
         code = 130
     except Exception as defect:

@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
-import click
-
-from app import speaking
+from app import prompting, speaking
 from app.operations import guard
 from app.operations.intent import Intent
 from backends.records import AnyEvent, ModoseruError, Operation, Outcome, Site, Started
@@ -51,10 +48,10 @@ async def perform(
             interrupts.watched.append(watched)
             return await watched.run(guard.start(session, intent, confirmed=True), intent.kind)
 
-    intents = await asyncio.gather(*(planned(site) for site in sites))
-    for intent in intents:
-        if isinstance(intent, Intent) and intent.danger and not yes:
-            _ask(intent, options)
+    intents: list[Intent | ModoseruError] = []
+    for intent in await asyncio.gather(*(planned(site) for site in sites)):
+        asked = isinstance(intent, Intent) and intent.danger and not yes
+        intents.append(await _asked(intent, options) if isinstance(intent, Intent) and asked else intent)
     with _Interrupts() as interrupts:
         results = await asyncio.gather(*(ended(intent) for intent in intents))
     if len(results) == 1 and isinstance(results[0], ModoseruError):
@@ -116,25 +113,23 @@ def _checked(operation: str) -> str:
     return operation
 
 
-def _ask(intent: Intent, options: Options) -> None:
-    """The prompt names what goes and what stays; without a terminal `--yes` is the only way to agree."""
-    if options.as_json or not sys.stdin.isatty():
-        raise guard.Refused(
+async def _asked(intent: Intent, options: Options) -> Intent | ModoseruError:
+    """The intent where it was agreed to, or the refusal. The prompt names what goes and what stays; without a terminal
+    `--yes` is the only way to agree."""
+    if options.as_json or not prompting.interactive():
+        return guard.Refused(
             "not_confirmed", f"{intent.kind} of {intent.site.name} was not confirmed", "agree to it with --yes"
         )
-    click.echo(intent.question, err=True)
-    for sentence in intent.goes:
-        click.echo(f"  - {sentence}", err=True)
-    for sentence in intent.stays:
-        click.echo(f"  + {sentence}", err=True)
-    if intent.typed is not None:
-        typed = click.prompt(
-            f"The site is not broken. Type {intent.typed} to go on", default="", show_default=False, err=True
-        )
-        if not guard.same_word(intent.typed, typed):
-            raise guard.Refused("not_typed", "that is another name; nothing was changed", "")
-    elif not click.confirm("Go on?", default=False, err=True):
-        raise guard.Refused("not_confirmed", "nothing was changed", "")
+    lines = [intent.question, *(f"  - {sentence}" for sentence in intent.goes)]
+    speaking.aside("\n".join([*lines, *(f"  + {sentence}" for sentence in intent.stays)]))
+    if intent.typed is None:
+        agreed = await prompting.agreed("Go on?")
+    else:
+        typed = await prompting.line(f"The site is not broken. Type {intent.typed} to go on:")
+        agreed = guard.same_word(intent.typed, typed)
+        if typed and not agreed:
+            return guard.Refused("not_typed", f"that is another name; {intent.site.name} was not changed", "")
+    return intent if agreed else guard.Refused("not_confirmed", f"{intent.site.name} was not changed", "")
 
 
 class _Interrupts:

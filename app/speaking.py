@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -205,7 +206,7 @@ def _pending(one: Pending) -> dict[str, Any]:
     return {"name": one.name, "updates": [_only(update, _UPDATE_FIELDS) for update in one.updates or ()]}
 
 
-def preview(site: str, found: Preview, *, as_json: bool) -> None:
+def preview(site: str, found: Preview, only: str | Sequence[str], *, fresh: bool, as_json: bool) -> None:
     if as_json:
         _json(
             {
@@ -221,7 +222,7 @@ def preview(site: str, found: Preview, *, as_json: bool) -> None:
     from app.operations.restore import goes
 
     _line(f"Restoring {site} to {found.generation} would mean:")
-    for sentence in goes(found, "all"):
+    for sentence in goes(found, only):
         _line(f"  {sentence}")
     for kind, blockers in (("blocked", found.blockers), ("warning", found.warnings)):
         for one in blockers:
@@ -229,15 +230,17 @@ def preview(site: str, found: Preview, *, as_json: bool) -> None:
     if found.blockers:
         aside("  → nothing was changed; it cannot be restored before that is put right")
     else:
-        aside(f"  → nothing was changed; to do it: modoseru restore {site} {found.generation}")
+        parts = [] if only == "all" else [only] if isinstance(only, str) else only
+        flags = "".join(f" --only {shlex.quote(part)}" for part in parts) + (" --fresh" if fresh else "")
+        aside(f"  → nothing was changed; to do it: modoseru restore {site} {found.generation}{flags}")
 
 
-def operations(known: Sequence[Operation], *, as_json: bool) -> None:
+def operations(known: Sequence[Operation], *, nothing: str, as_json: bool) -> None:
     if as_json:
         _json({"operations": [_operation(one) for one in known]})
         return
     if not known:
-        _line("Nothing is running.")
+        _line(nothing)
     _columns([(one.operation, one.site, _WORDS[one.outcome], one.detail) for one in known])
     for one in known:
         if one.outcome is None:

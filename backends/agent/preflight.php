@@ -78,10 +78,14 @@ final class Preflight
     {
         $need = [];
         $bytes = $entries = $all = 0;
+        $lacking = is_array($this->only) ? array_flip($this->only) : [];
         foreach ($this->generation->manifest() as $entry) {
             $all++;
-            if (is_array($this->only) && !wanted_under($entry->path, $this->only)) {
-                continue;
+            if (is_array($this->only)) {
+                if (!($under = wanted_under($entry->path, $this->only))) {
+                    continue;
+                }
+                unset($lacking[$under]);
             }
             $live = live_at($this->request, $this->generation, $entry->path);
             if ($entry->type === 'f' && !$this->request->get('fresh') && has_attributes(@lstat($live), $entry)) {
@@ -91,6 +95,9 @@ final class Preflight
             $need[$area] = ($need[$area] ?? 0) + $entry->size + 4096;
             $bytes += $entry->size;
             $entries++;
+        }
+        foreach (array_keys($lacking) as $path) {
+            $this->block('no_generation', substr($path, 5) . " is not in the generation {$this->generation->id}", 'take another generation');
         }
         $disks = [];
         foreach ($need as $area => $size) {

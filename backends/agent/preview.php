@@ -28,7 +28,7 @@ function answer_preview(Request $request)
         }
     }
     if ($only !== 'database') {
-        $loss['files'] = files_newer($request, $generation);
+        $loss['files'] = files_newer($request, $generation, $only);
     }
     return ['generation' => $generation->id, 'blockers' => $found->blockers, 'warnings' => $found->warnings, 'loss' => $loss, 'recommended' => $recommended];
 }
@@ -145,7 +145,8 @@ function keep_what_is_lost(Operation $operation, Generation $generation)
     }
 }
 
-function files_newer(Request $request, Generation $generation)
+/** Files that the generation does not hold as they are now. By size and time: a switch renews the rest of a stat. */
+function files_newer(Request $request, Generation $generation, $only)
 {
     $newer = 0;
     $abspath = $request->root;
@@ -154,10 +155,17 @@ function files_newer(Request $request, Generation $generation)
     } catch (Failure $e) {
         // A site whose files are gone, or some of them, can lose what is left.
     }
-    $start = $generation->summary['scanned'];
-    foreach (walk_area('root', $request->root, exclusion_pattern($request), $abspath, function () {
-    }) as list(, $stat, $type)) {
-        $newer += $type === 'f' && max($stat['mtime'], $stat['ctime']) > $start ? 1 : 0;
+    $held = $generation->manifest();
+    $areas = $generation->summary['areas'];
+    ksort($areas, SORT_STRING);
+    foreach (array_keys($areas) as $area) {
+        foreach (walk_area($area, live_at($request, $generation, $area), exclusion_pattern($request), $abspath, function () {
+        }) as list($path, $stat, $type)) {
+            for (; $held->valid() && strcmp($held->current()->path, $path) < 0; $held->next()) {
+            }
+            $same = $held->valid() && $held->current()->path === $path && $held->current()->size === $stat['size'] && $held->current()->mtime === $stat['mtime'];
+            $newer += $type === 'f' && !$same && (!is_array($only) || wanted_under($path, $only)) ? 1 : 0;
+        }
     }
     return $newer;
 }

@@ -199,6 +199,7 @@ def test_a_configuration_that_is_no_folder_is_one_line(tmp_path: Path, command: 
 
 
 def test_a_folder_named_on_the_command_line_counts_before_the_environment(program: Program, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
     assert program("status", "--config", str(tmp_path / "other"), "--json").json == {"sites": []}
     assert len(program("status", "--json").json["sites"]) == 1
 
@@ -334,3 +335,28 @@ def test_read_only_leaves_the_fleet_as_it_is(program: Program) -> None:
     words = ["site", "remove", "kogyo.example", "--yes", "--read-only", "--json"]
     assert program(*words, code=2).error["code"] == "read_only"
     assert (program.config / "sites.d" / "kogyo.example.toml").exists()
+
+
+def test_the_fleet_is_the_one_that_was_named_before_or_after_the_command(program: Program, tmp_path: Path) -> None:
+    named = str(program.config)
+    del program.environment["MODOSERU_CONFIG"]
+    program.environment["XDG_CONFIG_HOME"] = str(tmp_path / "none")
+    for words in (["--config", named, "status", "--json"], ["status", "--json", "--config", named]):
+        assert [one["name"] for one in program(*words).json["sites"]] == ["kogyo.example"]
+    assert program("status", "--json").json == {"sites": []}
+
+
+@pytest.mark.parametrize("how", ["flag before", "flag after", "environment"])
+def test_a_fleet_s_folder_that_is_not_there_is_no_empty_fleet(program: Program, how: str) -> None:
+    """A check that looks at nothing because of a typing error must not report that all is well."""
+    nowhere = str(program.config / "nowhere")
+    words = ["check", "--json"]
+    match how:
+        case "flag before":
+            words = ["--config", nowhere, *words]
+        case "flag after":
+            words += ["--config", nowhere]
+        case _:
+            program.environment["MODOSERU_CONFIG"] = nowhere
+    error = program(*words, code=2).error
+    assert (error["code"], nowhere in error["message"]) == ("no_config_folder", True)

@@ -136,6 +136,7 @@ async def test_what_overwrites_is_refused_until_it_is_confirmed(site: LabSite, p
 def test_read_only_commands_refuse_without_a_connection(site: LabSite, program: Program) -> None:
     for words in (["backup", NAME], ["restore", NAME, "--yes"], ["undo", NAME, "--yes"], ["update", NAME, "--yes"]):
         assert program(*words, "--read-only", "--json", code=2).error["code"] == "read_only"
+        assert program("--read-only", *words, "--json", code=2).error["code"] == "read_only"
     assert not (site.home / ".modoseru").exists()
 
 

@@ -103,8 +103,17 @@ def test_a_dry_run_names_what_would_be_lost_and_changes_nothing(lab: Lab, fresh_
     text = program("restore", site.name, "--dry-run")
     assert "1 posts and pages, 1 files" in text.out
     assert f"modoseru restore {site.name} {found['generation']}" in text.err
+    part = program("restore", site.name, "--only", "index.php", "--dry-run")
+    assert "Replaced: index.php" in part.out
+    assert "Newer than it" not in part.out
+    assert part.err.rstrip().endswith(f"modoseru restore {site.name} {found['generation']} --only index.php")
+    refused = program("restore", site.name, "--only", "wp-content/nope", "--dry-run", code=1)
+    assert "wp-content/nope is not in the generation" in refused.out
     assert files(site) == before
     assert program("operations", site.name, "--json").json["operations"][0]["kind"] == "backup"
+    program("restore", site.name, "--yes")
+    again = program("restore", site.name, found["generation"], "--dry-run", "--json").json
+    assert again["loss"]["files"] == 0  # what the switch itself touched is no loss
 
 
 def test_one_part_comes_back_and_the_rest_stays(lab: Lab, fresh_site: Fresh, program: Program) -> None:

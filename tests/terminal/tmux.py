@@ -31,7 +31,7 @@ class Terminal:
             "-f", str(configuration), "new-session", "-d", "-x", str(width), "-y", str(height), "-s", "t",
             *(part for name, value in environment.items() for part in ("-e", f"{name}={value}")),
             # tmux 3.3 does not always reap what it started, and then knows no status.
-            "sh", "-c", '"$@"; echo $? >"$0.part"; mv "$0.part" "$0"', str(self._status), *words,
+            "sh", "-c", 'trap : INT; "$@"; echo $? >"$0.part"; mv "$0.part" "$0"', str(self._status), *words,
         ]  # fmt: skip
 
     def __enter__(self) -> Self:

@@ -11,6 +11,8 @@ const TAKE_OVER_BELOW = 0.5;
 final class Scan
 {
     private $areas;
+    /** Of each area, whether it is a folder: asked once, not three times a file. */
+    private $folders;
     private $abspath;
     private $exclude;
     private $packs;
@@ -29,6 +31,7 @@ final class Scan
     {
         $this->request = $request;
         $this->areas = $site->areas();
+        $this->folders = array_map('is_dir', $this->areas);
         $this->abspath = $site->abspath;
         $this->exclude = exclusion_pattern($request);
         $this->packs = $request->folder . '/packs';
@@ -59,9 +62,9 @@ final class Scan
         if ($cut === false) {
             return $this->areas[$path];
         }
-        $start = $this->areas[substr($path, 0, $cut)];
+        $area = substr($path, 0, $cut);
         // The area may be a single file; a document root may be a link to the folder.
-        return is_dir($start) ? $start . substr($path, $cut) : $start;
+        return $this->areas[$area] . ($this->folders[$area] ? substr($path, $cut) : '');
     }
 
     /** What the generation will need at the most: {bytes, entries, used}. */

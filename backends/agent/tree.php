@@ -46,16 +46,16 @@ function walk_area($name, $start, $exclude, $abspath, callable $skipped)
     $own = Installation::below($abspath, $start) && $abspath !== $start ? substr($abspath, strlen($start) + 1) . '/' : '';
     while ($stack) {
         $top = count($stack) - 1;
-        $item = current($stack[$top][2]);
-        if ($item === false) {
+        $stat = current($stack[$top][2]);
+        if ($stat === false) {
             array_pop($stack);
             continue;
         }
+        $entry = (string) key($stack[$top][2]);
         next($stack[$top][2]);
         list($folder, $prefix) = $stack[$top];
-        list($entry, $stat) = $item;
         $path = $prefix . '/' . $entry;
-        if (substr($entry, -1) === '/') {
+        if ($stat === null) {
             if (isset($stack[$top][3][$entry])) {
                 continue;
             }
@@ -82,7 +82,10 @@ function walk_area($name, $start, $exclude, $abspath, callable $skipped)
     }
 }
 
-/** The entries of a folder as [name, stat]; a folder stands twice, as `name` and as `name/` where its content sorts. */
+/**
+ * The entries of a folder as name => stat, sorted bytewise; a folder stands twice, as `name` and, with null for a stat, as
+ * `name/` where its content sorts. A name that is a number is an integer as a key, and sorts as the text it is.
+ */
 function folder_items($folder, $path, callable $skipped)
 {
     $names = @scandir($folder, SCANDIR_SORT_NONE);
@@ -99,14 +102,12 @@ function folder_items($folder, $path, callable $skipped)
         if (!$stat) {
             continue;
         }
-        $items[] = [$name, $stat];
+        $items[$name] = $stat;
         if (file_type($stat) === 'd') {
-            $items[] = [$name . '/', null];
+            $items[$name . '/'] = null;
         }
     }
-    usort($items, function ($a, $b) {
-        return strcmp($a[0], $b[0]);
-    });
+    ksort($items, SORT_STRING);
     return $items;
 }
 

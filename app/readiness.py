@@ -33,12 +33,12 @@ def verdict(site: Site, known: Known, now: dt.datetime) -> Verdict:
     """The rules are the table in the README. Every reason is one sentence."""
     generations, contact, drill = known.generations, known.contact, known.drill
     if generations is None:
-        why = "its server was never reached" if contact is None else f"its server does not answer: {contact.problem}"
+        why = "its server was never reached" if contact is None else f"its server cannot be asked: {contact.problem}"
         return Verdict(verdict=Certainty.UNKNOWN, reasons=(why,))
     whole = [one for one in generations if one.state is not GenerationState.DAMAGED and one.sealed is not False]
     if not whole:
         why = "it was never backed up" if not generations else "every generation is damaged"
-        return Verdict(verdict=Certainty.FAILED, reasons=(why,))
+        return Verdict(verdict=Certainty.FAILED, reasons=(why, *_inside(known)))
     age = now - max(whole, key=lambda one: one.id).created
     late = age > dt.timedelta(seconds=policy.seconds(site.policy.server_every)) + policy.GRACE
     word, said = _rehearsed(site, drill, {one.id for one in whole}, now)
@@ -46,7 +46,7 @@ def verdict(site: Site, known: Known, now: dt.datetime) -> Verdict:
     if late:
         reasons.append(f"the newest generation is {age.days} days old (promised: every {site.policy.server_every})")
         word = Certainty.STALE if word is Certainty.PROVEN else word
-    reasons += _doubts(site, generations, whole, contact)
+    reasons += [*_doubts(site, generations, whole), *_inside(known)]
     return Verdict(
         verdict=word,
         reasons=tuple(reasons),
@@ -69,9 +69,18 @@ def _rehearsed(site: Site, drill: Drill | None, ids: set[str], now: dt.datetime)
     return Certainty.PROVEN, ""
 
 
-def _doubts(
-    site: Site, generations: Sequence[Generation], whole: Sequence[Generation], contact: Contact | None
-) -> Iterator[str]:
+def _inside(known: Known) -> Iterator[str]:
+    """What keeps the program from looking inside the site: a wrong document root shows nowhere else."""
+    contact, inspection = known.contact, known.inspection
+    if contact is not None and contact.code is not None:
+        yield f"its server cannot be asked: {contact.problem}"
+    elif inspection is not None and not inspection.booted:
+        told = inspection.boot_error.message if inspection.boot_error else ""
+        if why := inspection.database_error or told:
+            yield f"WordPress does not start: {why}"
+
+
+def _doubts(site: Site, generations: Sequence[Generation], whole: Sequence[Generation]) -> Iterator[str]:
     damaged = sum(one.state is GenerationState.DAMAGED for one in generations)
     if damaged:
         yield f"{damaged} of {len(generations)} generations are damaged"
@@ -81,8 +90,6 @@ def _doubts(
         yield "every generation lies on the site's own server"
     if site.owner is None:
         yield "nobody is named to restore it"
-    if contact is not None and contact.code is not None:
-        yield f"its server does not answer: {contact.problem}"
 
 
 class Known(Struct, frozen=True, kw_only=True):

@@ -64,26 +64,28 @@ class JobsStrip(Static):
     def _lines(self) -> list[Line]:
         if not self._jobs:
             return []
-        shown = self._jobs[:JOBS]
+        most = self._room()
+        drawn = min(JOBS, most if len(self._jobs) <= most else most - 1)
+        shown = self._jobs[:drawn]
+        more = len(self._jobs) - drawn
         site = min(30, max(cell_len(job.site) for job in shown))
         kind = max(cell_len(kind_word(job.kind)) for job in shown)
         width = self.size.width or 80
-        more = [(Cell("   " + tr_n("{n} more", "{n} more", len(self._jobs) - JOBS), Tone.DIM),)]
-        more = more if len(self._jobs) > JOBS else []
         failed = sum(not (job.running or job.well) for job in shown)
-        room = max(1, (self._room() - (len(shown) - failed) - len(more)) // max(1, failed))
+        room = max(1, (most - (len(shown) - failed) - (more > 0)) // max(1, failed))
         lines: list[Line] = []
         for job in shown:
             line = job_line(job, self._now(), site, kind)
             lines += [line] if job.running or job.well else _in_full(line, width, room)
-        lines += more
+        if more > 0:
+            lines.append((Cell("   " + tr_n("{n} more", "{n} more", more), Tone.DIM),))
         if any(not job.running for job in self._jobs):
-            lines[-1:] = self._dismissable(lines[-1], width, fits=len(lines) < self._room())
+            lines[-1:] = self._dismissable(lines[-1], width, fits=len(lines) < most)
         return lines
 
     def _room(self) -> int:
         """How many lines the strip may take: the fleet stays in sight."""
-        return min(_LINES, max(JOBS, self.screen.size.height // _SHARE)) if self.is_mounted else _LINES
+        return min(_LINES, max(2, self.screen.size.height // _SHARE)) if self.is_mounted else _LINES
 
     def _dismissable(self, line: Line, width: int, *, fits: bool) -> list[Line]:
         """The last line with the key that takes the ended ones away; below it where it `fits` and the line is full."""

@@ -102,9 +102,9 @@ class Screen:
         """Back on the fleet, with nothing in the strip."""
         while not isinstance(self.app.screen, FleetScreen):
             await self.press("escape")
-        await self.until(lambda: not self.app.jobs.running)
-        await self.press("D")
-        await self.until(lambda: not self.app.jobs.all)
+        while self.app.jobs.all:  # the look at the site after an operation may fail on its own
+            await self.until(lambda: not self.app.jobs.running and self.app.looked_at_all)
+            await self.press("D")
 
 
 @contextlib.asynccontextmanager

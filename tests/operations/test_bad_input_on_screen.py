@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
 import socket
+import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -15,6 +17,7 @@ import pytest
 
 from app import speaking
 from app.screens.log import Log
+from backends.journal import Journal
 from tests.lab import Lab, LabSite
 from tests.lab.plugins import GOOD
 from tests.operations.program import Program, program_of
@@ -284,3 +287,88 @@ def assert_whole(screen: Screen, job: Job) -> None:
         said = told(part)
         speaking.speak("en")
         assert JAPANESE.search(said), f"said in English alone: {part}"
+
+
+# ---------------------------------------------------------------- the operator's own machine
+
+
+@contextlib.contextmanager
+def held(file: Path) -> Iterator[None]:
+    """Another process is writing into the journal and does not end."""
+    database = sqlite3.connect(file, isolation_level=None)
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        database.close()
+
+
+@contextlib.contextmanager
+def full(file: Path) -> Iterator[None]:
+    """Nothing more fits on the journal's disk."""
+    filling = file.parent / "filling"
+    with filling.open("wb", buffering=0) as content, contextlib.suppress(OSError):
+        while True:
+            content.write(bytes(4096))
+    try:
+        yield
+    finally:
+        filling.unlink()
+
+
+@contextlib.contextmanager
+def damaged(file: Path) -> Iterator[None]:
+    """Something has written over the file. (What SQLite has read of it before does not count.)"""
+    log = file.with_name(file.name + "-wal")
+    kept = {one: one.read_bytes() for one in (file, log)}
+    for one in kept:
+        one.write_bytes(b"\xff" * one.stat().st_size)
+    try:
+        yield
+    finally:
+        for one, content in kept.items():
+            one.write_bytes(content)
+
+
+@pytest.fixture
+def small_state(program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The machine's journal on a small disk of its own; who waits for it waits 0.2 s."""
+    state = tmp_path / "state"
+    state.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "modoseru-test", str(state)], check=True)
+    shutil.copytree(program.state, state, dirs_exist_ok=True)
+    monkeypatch.setenv("MODOSERU_STATE", str(state))
+    monkeypatch.setitem(Journal.open.__func__.__kwdefaults__, "busy", 0.2)  # type: ignore[attr-defined]
+    yield state
+    subprocess.run(["umount", "-l", str(state)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("broken", "sentence"),
+    [(held, "another process holds it"), (full, "the disk is full"), (damaged, "is damaged|is not a journal")],
+    ids=["held", "full", "damaged"],
+)
+async def test_a_journal_that_breaks_while_the_dashboard_is_open_starts_nothing(
+    site: LabSite,
+    program: Program,
+    small_state: Path,
+    broken: Callable[[Path], AbstractContextManager[None]],
+    sentence: str,
+) -> None:
+    operations = site.home / ".modoseru" / NAME / "ops"
+    before = sorted(operations.iterdir())
+    async with on_screen(program, (120, 30)) as screen:
+        await screen.go_to(NAME)
+        (file,) = small_state.rglob("journal.db")
+        with broken(file):
+            for key in "bdu":
+                job = await screen.settled(key)
+                assert job is not None, screen.painted
+                assert_told(screen, f"journal .*: ({sentence})")
+                assert_whole(screen, job)
+                await screen.clear()
+            assert sorted(operations.iterdir()) == before, "nothing was begun"
+        if broken is not damaged:
+            await screen.go_to(NEIGHBOUR)
+            await screen.settled("b")
+            assert re.search(rf"✔ {NEIGHBOUR} +backup +done", screen.painted)

@@ -28,6 +28,7 @@ from app.screens.about_site import AboutSite, Scene
 from app.screens.dialog import Dialog
 from app.screens.fleet import FleetScreen
 from backends.records import (
+    Certainty,
     ModoseruError,
     Operation,
     Site,
@@ -419,19 +420,23 @@ class Dashboard(App[None]):
     def _do_choose(self, site: Site) -> None:
         from app.screens.generations import Generations
 
-        known = self._statuses[site.name].generations
-        if known:
+        status = self._statuses[site.name]
+        if known := status.generations:
             dialog = Generations(site.name, known, self._clock())
             self._errand(self._asking.chosen_restore(site, dialog), site.name, "restore")
+        elif status.verdict is Certainty.UNKNOWN:
+            self.tell(tr("The generations of {site} are not known; c looks", site=site.name))
         else:
             self.tell(tr("{site} has no generation yet; b makes one", site=site.name))
 
     def _do_update(self, site: Site) -> None:
         from app.screens.updates import Updates
 
-        pending = self._statuses[site.name].updates
-        if pending:
+        status = self._statuses[site.name]
+        if pending := status.updates:
             self._errand(self._asking.chosen_update(site, Updates(site.name, pending)), site.name, "update")
+        elif status.versions.wordpress is None:
+            self.tell(tr("The updates of {site} are not known; c looks", site=site.name))
         else:
             self.tell(tr("{site} has no updates waiting", site=site.name))
 
@@ -450,10 +455,9 @@ class Dashboard(App[None]):
         self._errand(self._show_log(site), site.name)
 
     async def _show_log(self, site: Site) -> None:
-        """The log of the job that is shown, else that of the last operation in the journal."""
+        """The log of the job that is shown, even of one that never began; else of the journal's last operation."""
         job = self.jobs.of(site.name)
-        known = await self._desk.operations(site.name) if job is None or job.operation is None else []
-        if known:
+        if known := [] if job else await self._desk.operations(site.name):
             job = Job.of(known[0], self._clock())
             for event in await self._desk.events(known[0].operation):
                 job.apply(event)

@@ -34,18 +34,18 @@ def verdict(site: Site, known: Known, now: dt.datetime) -> Verdict:
     """The rules are the table in the README. Every reason is one sentence."""
     generations, contact, drill = known.generations, known.contact, known.drill
     if generations is None:
-        why = "its server was never reached" if contact is None else f"its server does not answer: {contact.problem}"
+        why = "its server was never reached" if contact is None else f"its server cannot be asked: {contact.problem}"
         return Verdict(verdict=Certainty.UNKNOWN, reasons=(why,))
     whole = [one for one in generations if one.state is not GenerationState.DAMAGED and one.sealed is not False]
     if not whole:
         why = "every generation is damaged" if generations else "it was never backed up"
         taken = tuple(_taken(known.gone))
-        return Verdict(verdict=Certainty.FAILED, reasons=taken if taken and not generations else (why, *taken))
+        told = taken if taken and not generations else (why, *taken)
+        return Verdict(verdict=Certainty.FAILED, reasons=(*told, *_inside(known)))
     clean = [one for one in whole if one.state is GenerationState.COMPLETE]
     if not clean:
-        return Verdict(
-            verdict=Certainty.FAILED, reasons=("no generation is clean: each is suspect", *_taken(known.gone))
-        )
+        why = "no generation is clean: each is suspect"
+        return Verdict(verdict=Certainty.FAILED, reasons=(why, *_taken(known.gone), *_inside(known)))
     age = now - max(clean, key=lambda one: one.id).created
     late = age > dt.timedelta(seconds=policy.seconds(site.policy.server_every)) + policy.GRACE
     word, said = _rehearsed(site, drill, {one.id for one in whole}, now)
@@ -55,7 +55,7 @@ def verdict(site: Site, known: Known, now: dt.datetime) -> Verdict:
             f"the newest clean generation is {age.days} days old (promised: every {site.policy.server_every})"
         )
         word = Certainty.STALE if word is Certainty.PROVEN else word
-    reasons += [*_taken(known.gone), *_doubts(site, generations, whole, contact)]
+    reasons += [*_taken(known.gone), *_doubts(site, generations, whole), *_inside(known)]
     return Verdict(
         verdict=word,
         reasons=tuple(reasons),
@@ -88,9 +88,18 @@ def _taken(gone: Sequence[Gone]) -> Iterator[str]:
         yield f"{len(taken)} generations are gone: {taken[0]} and older"
 
 
-def _doubts(
-    site: Site, generations: Sequence[Generation], whole: Sequence[Generation], contact: Contact | None
-) -> Iterator[str]:
+def _inside(known: Known) -> Iterator[str]:
+    """What keeps the program from looking inside the site: a wrong document root shows nowhere else."""
+    contact, inspection = known.contact, known.inspection
+    if contact is not None and contact.code is not None:
+        yield f"its server cannot be asked: {contact.problem}"
+    elif inspection is not None and not inspection.booted:
+        told = inspection.boot_error.message if inspection.boot_error else ""
+        if why := inspection.database_error or told:
+            yield f"WordPress does not start: {why}"
+
+
+def _doubts(site: Site, generations: Sequence[Generation], whole: Sequence[Generation]) -> Iterator[str]:
     damaged = sum(one.state is GenerationState.DAMAGED for one in generations)
     if damaged:
         yield f"{damaged} of {len(generations)} generations are damaged"
@@ -103,8 +112,6 @@ def _doubts(
         yield "every generation lies on the site's own server"
     if site.owner is None:
         yield "nobody is named to restore it"
-    if contact is not None and contact.code is not None:
-        yield f"its server does not answer: {contact.problem}"
 
 
 class Known(Struct, frozen=True, kw_only=True):

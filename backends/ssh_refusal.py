@@ -5,6 +5,9 @@ The hints name the causes of FACTS 14. Tries nothing, repairs nothing.
 
 from __future__ import annotations
 
+import os
+import re
+import socket
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -22,6 +25,7 @@ _CHANGED_HINT = (
     "nothing was sent; ask the host whether the server was moved or renewed; only then accept the new key "
     "(modoseru site test)"
 )
+_NUMBER = re.compile(r"\[Errno (\d+)\]")
 
 
 class HostKey(Struct, frozen=True, kw_only=True):
@@ -76,6 +80,18 @@ def described(key: asyncssh.SSHKey) -> HostKey:
     return HostKey(algorithm=text[0], fingerprint=key.get_fingerprint(), public=" ".join(text[:2]))
 
 
+def _reason(error: Exception) -> str:
+    """Of a failed connect the system's own words: asyncio's name the call and its arguments."""
+    number = getattr(error, "errno", None)
+    if isinstance(error, OSError) and number is None and (found := _NUMBER.search(str(error))):
+        number = int(found[1])  # several addresses were tried: asyncio joins their errors into one text
+    if isinstance(error, socket.gaierror):
+        return "no address is known for this name"
+    if isinstance(error, OSError) and number:
+        return os.strerror(number).lower()
+    return visible(str(error), 200) or type(error).__name__
+
+
 def refusal_of(
     error: Exception,
     site: SshSettings,
@@ -88,7 +104,7 @@ def refusal_of(
     """What a failed try means, in the operator's words."""
     import asyncssh
 
-    reason = visible(str(getattr(error, "strerror", None) or error), 200) or type(error).__name__
+    reason = _reason(error)
     hint = _REACH_HINT
     if isinstance(error, asyncssh.HostKeyNotVerifiable) and shown:
         if pinned:

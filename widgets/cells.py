@@ -54,6 +54,19 @@ def fit(text: str, width: int, *, right: bool = False) -> str:
     return pad + text if right else text + pad
 
 
+def cut(line: Line, width: int) -> Line:
+    """`line` in at most `width` columns, ending in `…` where it is longer."""
+    left = width
+    found: list[Cell] = []
+    for cell in line:
+        size = cell_len(cell.text)
+        if size > left:
+            return *found, Cell(fit(cell.text, left), cell.tone)
+        found.append(cell)
+        left -= size
+    return line
+
+
 def labelled(label: str, width: int, *cells: Cell) -> Line:
     """A line that begins with a dim label of `width` columns."""
     return (Cell(fit(label, width) + " ", Tone.DIM), *cells)
@@ -88,12 +101,27 @@ def _fold(line: Line, width: int, hang: int) -> list[Line]:
                 now, at = [Cell(" " * hang)], hang
                 word = word.lstrip()  # noqa: PLW2901 - a new line begins with its word
                 size = cell_len(word)
+            while at + size > width and not word.isspace():  # a word wider than the line: a key's fingerprint, a path
+                piece, word = _split(word, width - at)  # noqa: PLW2901
+                found.append((*now, Cell(piece, cell.tone)))
+                now, at, size = [Cell(" " * hang)], hang, cell_len(word)
             if at + size > width:
-                word, size = fit(word, width - at), width - at  # noqa: PLW2901 - one word wider than the line is cut
+                word, size = fit(word, width - at), width - at  # noqa: PLW2901 - blanks at the end of a line
             if word and (at > hang or not word.isspace() or not found):
                 now.append(Cell(word, cell.tone))
                 at += size
     return [*found, tuple(now)]
+
+
+def _split(word: str, width: int) -> tuple[str, str]:
+    """The beginning of `word` that fills at most `width` columns (one character at least), and the rest."""
+    at = size = 0
+    for char in word:
+        size += cell_len(char)
+        if size > width and at:
+            break
+        at += 1
+    return word[:at], word[at:]
 
 
 def _hang(line: Line) -> int:

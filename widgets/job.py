@@ -140,6 +140,15 @@ def event_line(event: AnyEvent, zone: dt.tzinfo) -> Line:
     return at, *_told(event)
 
 
+def failure_lines(job: Job, zone: dt.tzinfo) -> list[Line]:
+    """In a log, the whole of a failure that is no event: what is wrong, and what to do about it."""
+    if job.error is None or job.ended is None:
+        return []
+    at = Cell(words.local(job.ended, zone, "%H:%M:%S") + "  ", Tone.DIM)
+    message, hint = (told(text, 1000) for text in job.error)
+    return [(at, Cell(f"✖ {message}", Tone.BAD)), *([(at, Cell(f"  {hint}"))] if hint else [])]
+
+
 def _told(event: AnyEvent) -> Line:
     match event:
         case Started():

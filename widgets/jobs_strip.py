@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from rich.cells import cell_len
 from textual.widgets import Static
 
-from widgets.cells import Cell, Line, Tone, folded, text_of
+from widgets.cells import Cell, Line, Tone, cut, folded, text_of
 from widgets.job import Job, job_line
 from widgets.language import tr_n
 from widgets.paint import paint
@@ -16,6 +16,10 @@ from widgets.words import kind_word
 
 JOBS = 5
 """Operations drawn at once; the others are counted."""
+_LINES = 8
+_SHARE = 3
+"""The strip takes at most so many lines, and at most this part of the screen: the fleet stays in sight."""
+_HANG = 4
 
 
 class JobsStrip(Static):
@@ -60,25 +64,40 @@ class JobsStrip(Static):
     def _lines(self) -> list[Line]:
         if not self._jobs:
             return []
-        shown = self._jobs[:JOBS]
+        most = self._room()
+        drawn = min(JOBS, most if len(self._jobs) <= most else most - 1)
+        shown = self._jobs[:drawn]
+        more = len(self._jobs) - drawn
         site = min(30, max(cell_len(job.site) for job in shown))
         kind = max(cell_len(kind_word(job.kind)) for job in shown)
         width = self.size.width or 80
+        failed = sum(not (job.running or job.well) for job in shown)
+        room = max(1, (most - (len(shown) - failed) - (more > 0)) // max(1, failed))
         lines: list[Line] = []
         for job in shown:
             line = job_line(job, self._now(), site, kind)
-            lines += [line] if job.running or job.well else self._two_lines(line, width, site + kind + 7)
-        more = len(self._jobs) - JOBS
+            lines += [line] if job.running or job.well else _in_full(line, width, room)
         if more > 0:
             lines.append((Cell("   " + tr_n("{n} more", "{n} more", more), Tone.DIM),))
         if any(not job.running for job in self._jobs):
-            space = width - 1 - cell_len(text_of(lines[-1])) - cell_len(self._dismiss)
-            lines[-1] = (*lines[-1], Cell(" " * max(2, space) + self._dismiss, Tone.DIM))
+            lines[-1:] = self._dismissable(lines[-1], width, fits=len(lines) < most)
         return lines
 
-    def _two_lines(self, line: Line, width: int, hang: int) -> list[Line]:
-        """What went wrong is told in up to two lines; `l` shows the rest."""
-        parts = folded([line], width - cell_len(self._dismiss) - 3, hang=hang)
-        if len(parts) > 2:
-            parts[1] = (*parts[1], Cell("…"))
-        return parts[:2]
+    def _room(self) -> int:
+        """How many lines the strip may take: the fleet stays in sight."""
+        return min(_LINES, max(2, self.screen.size.height // _SHARE)) if self.is_mounted else _LINES
+
+    def _dismissable(self, line: Line, width: int, *, fits: bool) -> list[Line]:
+        """The last line with the key that takes the ended ones away; below it where it `fits` and the line is full."""
+        left = width - 1 - cell_len(self._dismiss)
+        if cell_len(text_of(line)) + 2 > left:
+            if fits:
+                return [line, (Cell(" " * left + self._dismiss, Tone.DIM),)]
+            line = cut(line, left - 2)
+        return [(*line, Cell(" " * (left - cell_len(text_of(line))) + self._dismiss, Tone.DIM))]
+
+
+def _in_full(line: Line, width: int, room: int) -> list[Line]:
+    """What went wrong, in up to `room` lines; `l` shows the rest."""
+    parts = folded([line], width - 2, hang=_HANG)
+    return parts if len(parts) <= room else [*parts[: room - 1], (*parts[room - 1], Cell("…"))]

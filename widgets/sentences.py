@@ -16,7 +16,8 @@ from widgets.language import mark, tr
 _SENTENCES = (
     # app/readiness.py
     mark("its server was never reached"),
-    mark("its server does not answer: {why}"),
+    mark("its server cannot be asked: {why}"),
+    mark("WordPress does not start: {why}"),
     mark("it was never backed up"),
     mark("every generation is damaged"),
     mark("never rehearsed: no drill has restored it yet"),
@@ -140,6 +141,127 @@ _SENTENCES = (
     mark("incomplete chain"),
     mark("unknown issuer: {issuer}"),
     mark("self-signed"),
+    # backends/ssh: what could not be reached, trusted or logged in to
+    mark("{account}: cannot connect ({why})"),
+    mark("{account}: no connection within {seconds} s"),
+    mark("{account}: SSH did not answer within {seconds} s"),
+    mark("{account}: the server hung up before the login"),
+    mark("{account}: no SSH connection ({why})"),
+    mark("{account}: the jump host cannot reach it ({why})"),
+    mark("{account}: the connection was lost"),
+    mark("{account}: the connection was lost before the command's end"),
+    mark("{account}: the server starts no command ({why})"),
+    mark("{account}: no command started within {seconds} s"),
+    mark("{account}: busy with other commands for {seconds} s"),
+    mark("{account}: the server refused the password"),
+    mark("{account}: the server refused the agent's keys"),
+    mark("{account}: the server refused the key {key}"),
+    mark("{account}: the server refused ({why})"),
+    mark("{account}: unknown host key {key}"),
+    mark("{account}: the host key has changed: pinned {pinned}, shown {shown}"),
+    mark("{account}: host_key is not a public key"),
+    mark("{account}: no key is configured and no SSH agent runs"),
+    mark("{account}: key {key} has a passphrase and no SSH agent runs"),
+    mark("{account}: the SSH agent does not answer ({why})"),
+    mark("{account}: the SSH agent does not hold the key"),
+    mark("{account}: password_command {program} did not end within 30 s"),
+    mark("{account}: password_command {program} printed nothing"),
+    mark("{account}: password_command {program} ended with status {status}"),
+    mark("{account}: password_command {program}: {why}"),
+    mark("jump host of {account}: {why}"),
+    mark("key {file}: no such file"),
+    mark("key {file}: not a private key"),
+    mark("key {file}: it is protected by a passphrase"),
+    mark("key {file}: the passphrase does not open it"),
+    mark("key {file}: {why}"),
+    mark("next try in {seconds} s"),
+    mark("connection refused"),
+    mark("no address is known for this name"),
+    mark("no route to host"),
+    mark(
+        "likely causes: SSH is off in the host's panel, the host admits only domestic addresses, or "
+        "another port (Xserver 10022, Lolipop 2222)"
+    ),
+    mark(
+        "is this the SSH port? likely causes: SSH is off in the host's panel, the host admits only "
+        "domestic addresses, or another port (Xserver 10022, Lolipop 2222)"
+    ),
+    mark(
+        "nothing was sent; ask the host whether the server was moved or renewed; only then accept the "
+        "new key (modoseru site test)"
+    ),
+    mark("compare it with the fingerprint that the host publishes, then accept it (modoseru site test)"),
+    mark("is the public key registered with this account, is the user name right, is SSH enabled in the panel?"),
+    mark("the agent holds too many keys: name the right one as ssh.key in the site's file"),
+    mark("ssh.key in the site's file"),
+    mark("the file without .pub is the private one"),
+    mark("load it in the SSH agent: ssh-add {file}"),
+    mark("ssh-add, or name a key file as ssh.key"),
+    mark("it looks like: ssh-ed25519 AAAA… (modoseru site test)"),
+    mark("it is a list of words, run without a shell"),
+    mark("it must not ask questions"),
+    mark("its first line of output is the password"),
+    mark("the server may be overloaded; try again later"),
+    mark("wait for the operations on this account, or cancel one"),
+    mark("the account may have no shell, or too many sessions are open"),
+    mark("the line or the server"),
+    # backends/agent: what the site's server refuses
+    mark("{php} does not run on {host}: {why}"),
+    mark("the agent gave no answer on {host} (exit status {status}): {why}"),
+    mark("it printed nothing"),
+    mark("set [server] php to the full path of the PHP that the site uses"),
+    mark("set [server] php to the PHP that the site uses, and try modoseru site test"),
+    mark("cannot make the folder {path}: {why}"),
+    mark("cannot write the agent to {path}: {why}"),
+    mark("the agent cannot be installed below {path}"),
+    mark("cannot write {path}: {why}"),
+    mark("cannot keep {path} on the disk: {why}"),
+    mark("Permission denied"),
+    mark("No space left on device"),
+    mark("the disk or the quota is full"),
+    mark("Only {written} of {bytes} bytes written, possibly out of free disk space"),
+    mark("make the home folder writable, or set [server] state"),
+    mark("make the home folder writable and free some space, or set [server] state"),
+    mark("free some space in the account, make the home folder writable, or set [server] state"),
+    mark("free some space in the account"),
+    mark("look at the permissions and the quota"),
+    mark("look at the disk"),
+    mark("look at the disk and its permissions"),
+    mark("{need} are needed and the server has {free} free"),
+    mark("{need} are needed and the quota of {quota} has {free} left"),
+    mark("the account may hold {most} files and would hold {files}"),
+    mark("free some space in the account, or keep fewer generations"),
+    mark("remove some files"),
+    mark("the document root {path} does not exist on the server"),
+    mark("there is no WordPress in {path}"),
+    mark("there is no wp-config.php in {path} or above it"),
+    mark("correct [server] root in the site's file, or restore a generation"),
+    mark("correct [server] root, or restore a generation"),
+    mark("restore the files of a generation"),
+    mark("the database does not let us in: {why}"),
+    mark("WordPress ended the request by itself"),
+    mark("there is no generation {generation} on the server"),
+    mark("{site} has no generation {generation}"),
+    mark("see modoseru generations {site}"),
+    mark("restore a generation: modoseru generations {site}"),
+    mark("another process works on this site"),
+    mark("try again in a moment"),
+    mark("{kind} is running on this site"),
+    mark("let its server reach api.wordpress.org"),
+    mark("restore it first"),
+    mark("no update of {slugs} is offered to {site}"),
+    mark("see modoseru updates"),
+    # backends/journal: the operator's own machine
+    mark("journal {file}: another process holds it"),
+    mark("journal {file}: is damaged"),
+    mark("journal {file}: is not a journal"),
+    mark("journal {file}: the disk is full"),
+    mark("journal {file}: cannot be written"),
+    mark("journal {file}: cannot be opened"),
+    mark("wait for that process, or end it"),
+    mark("set the file aside (mv): state is looked up anew; only history and seals of this machine are lost"),
+    mark("free some space; nothing that was kept before is lost"),
+    mark("check its permissions and its folder's"),
 )
 
 
@@ -154,22 +276,24 @@ def told(sentence: str | None, limit: int = 500) -> str:
 
 
 @lru_cache(2000)
-def _told(text: str) -> str:
+def _told(text: str, with_comma: bool = False) -> str:
+    """`text` by the first sentence that it is; `with_comma`: by one that has a comma of its own."""
     for pattern, template in _patterns():
-        if match := pattern.fullmatch(text):
+        if (", " in template or not with_comma) and (match := pattern.fullmatch(text)):
             return tr(template, **{name: _listed(value) for name, value in match.groupdict().items()})
     return text
 
 
 def _listed(value: str) -> str:
-    """A field may be a sentence, or several with commas."""
-    return ", ".join(_told(part) for part in value.split(", "))
+    """A field may be a sentence, or several with commas between them."""
+    whole = _told(value, with_comma=True)
+    return whole if whole != value else ", ".join(_told(part) for part in value.split(", "))
 
 
 @lru_cache(1)
 def _patterns() -> tuple[tuple[re.Pattern[str], str], ...]:
-    """Each sentence as a pattern; those without a field first, so that the exact one wins."""
-    exact_first = sorted(_SENTENCES, key=lambda sentence: "{" in sentence)
+    """Each sentence as a pattern: those without a field first, and last those whose first field could be a sentence."""
+    exact_first = sorted(_SENTENCES, key=lambda sentence: ("{" in sentence, sentence.startswith("{")))
     return tuple((re.compile(_pattern(sentence), re.DOTALL), sentence) for sentence in exact_first)
 
 

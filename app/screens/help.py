@@ -38,6 +38,8 @@ class Help(Scrolled):
 
 def _keys(read_only: bool) -> list[Line]:
     lines: list[Line] = []
+    if read_only:
+        lines.append((Cell(tr("Read-only: what changes a site is not bound."), Tone.WARN),))
     for title, place in GROUPS:
         lines += [(), (Cell(tr(title), Tone.STRONG),)]
         for action in ACTIONS:
@@ -45,8 +47,6 @@ def _keys(read_only: bool) -> list[Line]:
             if here and allowed(action, read_only=read_only):
                 danger = Cell("  " + tr("asks first"), Tone.WARN) if action.danger else Cell("")
                 lines.append((Cell("  " + fit(action.key, _KEY_WIDTH), Tone.GOOD), Cell(tr(action.says)), danger))
-    if read_only:
-        lines += [(), (Cell(tr("Read-only: what changes a site is not bound."), Tone.WARN),)]
     return lines
 
 

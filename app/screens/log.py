@@ -15,7 +15,7 @@ from app.screens.scrolled import Scrolled
 from backends.records import Progress
 from widgets import words
 from widgets.cells import Line, folded, text_of
-from widgets.job import Job, event_line, job_line
+from widgets.job import Job, event_line, failure_lines, job_line
 from widgets.language import tr
 from widgets.paint import paint
 
@@ -70,7 +70,7 @@ class Log(Scrolled):
 
     def _lines(self) -> list[Line]:
         events = [event for event in self._job.events if not isinstance(event, Progress)]
-        return [event_line(event, self._zone) for event in events[-_LINES_MAX:]]
+        return [event_line(event, self._zone) for event in events[-_LINES_MAX:]] + failure_lines(self._job, self._zone)
 
     @property
     def plain(self) -> str:

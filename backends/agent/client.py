@@ -476,7 +476,9 @@ def _is_missing(output: bytes) -> bool:
 
 def _no_answer(site: Site, output: bytes, status: int | None) -> AgentError:
     """PHP is missing, or died before it could speak."""
-    said = visible(output.decode(errors="replace").strip().splitlines()[-1] if output.strip() else "nothing", 200)
+    said = visible(
+        output.decode(errors="replace").strip().splitlines()[-1] if output.strip() else "it printed nothing", 200
+    )
     if status in (126, 127) or b"not found" in output.lower() or b"no such file" in output.lower():
         return AgentError(
             "no_php",

@@ -127,6 +127,7 @@ async def test_a_restore_that_cannot_fit_is_refused_before_it_begins(
         assert shell("mount", "-o", "remount,size=40m", site.state)[0] == 0
         generation = (await carry_out(agent, "snapshot", reason="hand")).end
         assert shell("mount", "-o", "remount,size=20m", site.state)[0] == 0
+    site.write("wp-content/large.bin", b"later")  # as it was, it would be linked and need no room
     before = everything(site)
     preview = await agent.preview(str(generation.generation), "all")
     assert [one.code for one in preview.blockers] == ["no_space"]

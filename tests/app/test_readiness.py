@@ -53,7 +53,7 @@ def test_what_nobody_has_seen_is_unknown_and_says_why() -> None:
     never = readiness.verdict(SITE, Known(), NOW)
     assert (never.verdict, never.reasons) == (Certainty.UNKNOWN, ("its server was never reached",))
     silent = readiness.verdict(SITE, Known(contact=Contact(at=NOW, code="ssh_auth", problem="key refused")), NOW)
-    assert (silent.verdict, silent.reasons) == (Certainty.UNKNOWN, ("its server does not answer: key refused",))
+    assert (silent.verdict, silent.reasons) == (Certainty.UNKNOWN, ("its server cannot be asked: key refused",))
 
 
 def test_a_site_that_was_never_backed_up_cannot_be_restored() -> None:
@@ -163,7 +163,7 @@ def test_each_doubt_is_a_sentence_of_its_own() -> None:
     assert found.reasons[1:] == (
         OWN_SERVER,
         "nobody is named to restore it",
-        "its server does not answer: cannot connect",
+        "its server cannot be asked: cannot connect",
     )
     assert OWN_SERVER not in verdict(generation(), generation(1, tier="vault")).reasons
 

@@ -35,7 +35,7 @@ async def test_a_restore_brings_deleted_posts_and_files_back_to_the_byte_and_und
         assert await fetch(demo) == (200, before)
 
         story = await speaker.carry_out("undo")
-        assert (story.steps, story.last["outcome"]) == (["preflight", "switch", "check"], "done")
+        assert (story.steps, story.last["outcome"]) == (["preflight", "stage", "switch", "check"], "done")
         assert await fetch(demo) == (200, deleted)
 
         await speaker.carry_out("undo")

@@ -136,7 +136,11 @@ SHAPES: dict[str, Any] = {
         "generation": str,
         "blockers": [BLOCKER],
         "warnings": [BLOCKER],
-        "loss": {"posts": int, "comments": int, "users": int, "orders": int, "files": int, "newest": [str]},
+        "loss": {
+            **dict.fromkeys(("posts", "comments", "users", "orders", "entries", "files"), int),
+            "newest": [str],
+        },
+        "recommended": Or(one_of("files"), None),
     },
     "restore": OPERATION,
     "undo": OPERATION,

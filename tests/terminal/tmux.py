@@ -68,6 +68,11 @@ class Terminal:
         return self._tmux("capture-pane", "-p", "-t", "t")
 
     @property
+    def scroll(self) -> str:
+        """All that was printed, with what has left the screen at the top; a line that tmux broke is whole."""
+        return self._tmux("capture-pane", "-p", "-J", "-S", "-", "-t", "t")
+
+    @property
     def lines(self) -> list[str]:
         return self.screen.splitlines()
 

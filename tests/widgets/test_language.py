@@ -93,7 +93,7 @@ def test_the_language_is_the_setting_or_the_locale(setting: str | None, environ:
 
 def test_sentences_from_below_are_translated(japanese: None) -> None:
     assert told("it was never backed up") == "一度もバックアップされていない"
-    assert told("unreachable: connection refused; empty page") == "接続できない: connection refused; ページが白紙"
+    assert told("unreachable: connection refused; empty page") == "接続できない: 接続拒否; ページが白紙"
     assert (
         told("All files are replaced; the database stays.")
         == "全ファイルが置き換わります。データベースはそのままです。"
@@ -103,7 +103,7 @@ def test_sentences_from_below_are_translated(japanese: None) -> None:
 
 
 def test_sentences_from_below_stay_as_they_are_in_english_and_are_harmless() -> None:
-    assert told("its server does not answer: \x1b[2J{oops}") == "its server does not answer: \\x1b[2J{oops}"
+    assert told("its server cannot be asked: \x1b[2J{oops}") == "its server cannot be asked: \\x1b[2J{oops}"
     assert told(None) == ""
 
 

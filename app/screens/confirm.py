@@ -21,6 +21,11 @@ from widgets.language import tr
 from widgets.paint import paint
 from widgets.sentences import told
 
+_LOW = 18
+"""Lines of a screen below which blank lines and the line of keys give way to the sentences."""
+_AROUND, _AROUND_LOW = 11, 4
+"""Lines of the box that are no sentence: its border, the word, the buttons, and between them the blank ones."""
+
 
 class Prompt(NamedTuple):
     """A question and its consequences, one sentence each."""
@@ -52,14 +57,16 @@ class Confirm(Dialog[bool]):
     DEFAULT_CSS = """
     Confirm {
         & > #box { max-width: 84; }
-        & #consequences { height: auto; max-height: 100%; margin: 1 0 0 0; }
+        & #consequences { height: auto; margin: 1 0 0 0; }
         & #word { display: none; height: 1; margin-top: 1; }
         & #word.-wanted { display: block; }
-        & #word > Static { width: auto; }
+        & #word > Static { width: auto; max-width: 75%; text-wrap: nowrap; text-overflow: ellipsis; }
         & #word > Input { width: 1fr; height: 1; border: none; padding: 0 1; background: $boost; }
         & #buttons { height: 1; margin-top: 1; align-horizontal: right; }
         & Button { margin-left: 2; min-width: 12; }
         & Button:focus { text-style: bold reverse; }
+        &.-low > #box { max-height: 100%; & > KeyLine { display: none; } }
+        &.-low #consequences, &.-low #word, &.-low #buttons { margin-top: 0; }
     }
     """
 
@@ -84,6 +91,14 @@ class Confirm(Dialog[bool]):
             self.query_one(_Consequences).tell(
                 [(Cell(tr("Looking at the site first; nothing is touched…"), Tone.DIM),)]
             )
+
+    def on_resize(self, event: events.Resize) -> None:
+        """However long the sentences are, they scroll: the buttons stay in sight."""
+        height = event.size.height
+        low = height < _LOW
+        self.set_class(low, "-low")
+        around = _AROUND_LOW if low else _AROUND + height // 10
+        self.query_one("#consequences").styles.max_height = max(1, height - around)
 
     def ask(self, prompt: Prompt) -> None:
         """Show what goes and what stays, and let the answer be given."""

@@ -42,15 +42,16 @@ class Generations(Dialog[str]):
         self._now = now
 
     def body(self) -> Iterable[Widget]:
-        lines = [(generation_line(generation, self._now), generation.id) for generation in self._generations]
-        yield OptionList(*(Option(Text(text_of(line)), id=id_) for line, id_ in lines), markup=False)
+        lines = [generation_line(generation, self._now) for generation in self._generations]
+        # Told apart by their place: both tiers may hold the same id, and a server may tell it twice.
+        yield OptionList(*(Option(Text(text_of(line))) for line in lines), markup=False)
 
     def on_mount(self) -> None:
         self.query_one(OptionList).focus()
 
     @on(OptionList.OptionSelected)
     def choose(self, event: OptionList.OptionSelected) -> None:
-        self.dismiss(event.option_id)
+        self.dismiss(self._generations[event.option_index].id)
 
     def move(self, direction: str) -> bool:
         getattr(self.query_one(OptionList), f"action_{self._MOVES[direction]}")()

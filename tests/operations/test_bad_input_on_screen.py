@@ -331,7 +331,7 @@ def damaged(file: Path) -> Iterator[None]:
 
 
 @pytest.fixture
-def small_state(program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def small_journal(program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The machine's journal on a small disk of its own; who waits for it waits 0.2 s."""
     state = tmp_path / "state"
     state.mkdir()
@@ -339,41 +339,47 @@ def small_state(program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     shutil.copytree(program.state, state, dirs_exist_ok=True)
     monkeypatch.setenv("MODOSERU_STATE", str(state))
     monkeypatch.setitem(Journal.open.__func__.__kwdefaults__, "busy", 0.2)  # type: ignore[attr-defined]
-    yield state
+    (file,) = state.rglob("journal.db")
+    yield file
     subprocess.run(["umount", "-l", str(state)], check=True)
 
 
+class Trouble(NamedTuple):
+    """A way in which the journal breaks, what is told of it, and the keys that meet it."""
+
+    begins: Callable[[Path], AbstractContextManager[None]]
+    sentence: str
+    keys: str
+
+
 @pytest.mark.parametrize(
-    ("broken", "sentence"),
-    [(held, "another process holds it"), (full, "the disk is full"), (damaged, "is damaged|is not a journal")],
+    "trouble",
+    [
+        Trouble(held, "another process holds it", "bdu"),
+        Trouble(full, "the disk is full", "bdu"),
+        Trouble(damaged, "is damaged|is not a journal", "bd"),
+    ],
     ids=["held", "full", "damaged"],
 )
 async def test_a_journal_that_breaks_while_the_dashboard_is_open_starts_nothing(
     site: LabSite,
     program: Program,
-    small_state: Path,
-    broken: Callable[[Path], AbstractContextManager[None]],
-    sentence: str,
+    small_journal: Path,
+    trouble: Trouble,
 ) -> None:
     operations = site.home / ".modoseru" / NAME / "ops"
     before = sorted(operations.iterdir())
     async with on_screen(program, (120, 30)) as screen:
         await screen.go_to(NAME)
-        file = journal_in(small_state)
-        with broken(file):
-            for key in "bdu":
+        with trouble.begins(small_journal):
+            for key in trouble.keys:
                 job = await screen.settled(key)
                 assert job is not None, screen.painted
-                assert_told(screen, f"journal .*: ({sentence})")
+                assert_told(screen, f"journal .*: ({trouble.sentence})")
                 assert_whole(screen, job)
                 await screen.clear()
             assert sorted(operations.iterdir()) == before, "nothing was begun"
-        if broken is not damaged:
+        if trouble.begins is not damaged:
             await screen.go_to(NEIGHBOUR)
             await screen.settled("b")
             assert re.search(rf"✔ {NEIGHBOUR} +backup +done", screen.painted)
-
-
-def journal_in(folder: Path) -> Path:
-    (file,) = folder.rglob("journal.db")
-    return file

@@ -67,6 +67,7 @@ ACTIONS = (
     Action("backup", "b", mark("back up"), mark("Make a generation now"), Place.SITE, OPERATOR),
     Action("drill", "d", mark("drill"), mark("Rehearse a restore beside the site"), Place.SITE, OPERATOR),
     Action("verify", "v", mark("verify"), mark("Read the newest generation back"), Place.SITE, OPERATOR),
+    Action("diff", "w", mark("what changed"), mark("Compare the site with its newest clean generation"), Place.SITE),
     Action("check", "c", mark("check"), mark("Look at the site now"), Place.SITE),
     Action("log", "l", mark("log"), mark("What the site's last operation did"), Place.SITE),
     Action("cancel", "C", mark("cancel"), mark("Cancel the operation that runs on the site"), Place.SITE, OPERATOR),

@@ -186,6 +186,30 @@ async def verify(options: Options, site: str, generation: str | None) -> int:
 
 
 @command(main)
+@click.argument("site")
+@click.argument("generation", required=False)
+@click.option("--full", is_flag=True, help="Read every file, also where its size and times are as they were.")
+@click.option("--all", "everything", is_flag=True, help="Print every path, not only the first of each list.")
+async def diff(options: Options, *, site: str, generation: str | None, full: bool, everything: bool) -> int:
+    """What differs between the live site and a generation; absent, the newest complete one.
+
+    Suspicious files first, then files by area, posts and pages by title, and tables. Works on a broken site too.
+    """
+    from app import speaking
+    from app.operations import diff as compares
+    from backends.records import Difference
+
+    async with _session(options) as session:
+        target = session.fleet.site(site)
+        async for one in compares.diff(session, target, generation, full=full):
+            if isinstance(one, Difference):
+                speaking.difference(session.fleet, one, everything=everything, as_json=options.as_json)
+            else:
+                speaking.event(site, one, options.progress)
+    return 0
+
+
+@command(main)
 @click.argument("sites", nargs=-1, metavar="[SITE]...")
 async def updates(options: Options, sites: tuple[str, ...]) -> int:
     """Pending updates, asked of wordpress.org now by the sites' own update code.

@@ -345,6 +345,27 @@ class Dashboard(App[None]):
         self._errand(self._look([site]))
         self.tell(tr("Looking at {site}…", site=site.name), alarm=False)
 
+    def _do_diff(self, site: Site) -> None:
+        self._errand(self._compare(site), site.name, "diff")
+
+    async def _compare(self, site: Site) -> None:
+        """The screen opens with the key, and fills as the server answers; closing it ends the comparing."""
+        from app.screens.difference import WhatChanged
+
+        screen, comparing = WhatChanged(site.name, self._clock, self._desk.zone), asyncio.current_task()
+
+        def left(_: None) -> None:
+            if comparing is not None:
+                comparing.cancel()
+
+        await self.push_screen(screen, left)
+        try:
+            async with aclosing(self._desk.diff(site)) as told:
+                async for one in told:
+                    screen.take(one)
+        except ModoseruError as error:
+            screen.refuse(error)
+
     def _do_refresh(self) -> None:
         self._refresh_all()
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from app.operations.intent import Intent
-from backends.records import AnyEvent, HostPage, Operation, Site, SiteStatus
+from backends.records import AnyEvent, Difference, HostPage, Operation, Progress, Site, SiteStatus
 
 if TYPE_CHECKING:
     from app.session import Session
@@ -40,6 +40,9 @@ class Desk(Protocol):
 
     def check(self, sites: Sequence[Site]) -> AsyncGenerator[SiteStatus]:
         """Look now; yields each site as it becomes known."""
+
+    def diff(self, site: Site) -> AsyncGenerator[Progress | Difference]:
+        """How far it is, then what differs from the newest clean generation."""
 
     async def plan_backup(self, site: Site) -> Intent: ...
     async def plan_drill(self, site: Site) -> Intent: ...
@@ -93,6 +96,11 @@ class SessionDesk:
         from app.operations import check
 
         return check.check(self._session, sites)
+
+    def diff(self, site: Site) -> AsyncGenerator[Progress | Difference]:
+        from app.operations import diff
+
+        return diff.diff(self._session, site)
 
     async def plan_backup(self, site: Site) -> Intent:
         from app.operations import backup

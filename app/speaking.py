@@ -18,6 +18,7 @@ from backends.records import (
     AnyEvent,
     Asked,
     Certainty,
+    Difference,
     Finished,
     Generation,
     Gone,
@@ -58,6 +59,8 @@ _WORDS = {
 }
 _AS_BEFORE = (Outcome.ROLLED_BACK, Outcome.CANCELLED)
 _UNDOABLE = ("restore", "undo", "update")
+_PATHS = 20
+"""Of each list, before --all is asked for."""
 _OPERATION_FIELDS = ("operation", "site", "kind", "outcome", "generation", "seconds", "steps", "detail")
 
 
@@ -184,6 +187,30 @@ def verification(found: Verified, *, as_json: bool) -> None:
         _line("  whole by the server's own word; no seal of it is kept here")
     elif any(not one.healed and not one.path.startswith("generations/") for one in found.problems):
         aside(f"  → do not restore it; take another one: modoseru generations {found.site}")
+
+
+def difference(fleet: Fleet, found: Difference, *, everything: bool, as_json: bool) -> None:
+    """In the fleet's language, as the dashboard says it."""
+    if as_json:
+        _json(found)
+        return
+    from zoneinfo import ZoneInfo
+
+    from widgets.cells import text_of
+    from widgets.difference import difference as lines_of
+
+    speak(fleet.settings.fleet.language)
+    zone, most = ZoneInfo(fleet.settings.fleet.timezone), None if everything else _PATHS
+    if sys.stderr.isatty():
+        aside("\x1b[K", end="\r")
+    now = dt.datetime.now(dt.UTC)
+    lines = lines_of(found, now, zone, most=most)
+    for line in lines:
+        _line(text_of(line).rstrip())
+    if len(lines) < len(lines_of(found, now, zone, most=None)):
+        aside("  → every path: --all")
+    elif found.truncated:
+        aside(f"  → the server sent the first of each alone: {', '.join(found.truncated)}")
 
 
 def updates(known: Sequence[Pending], *, as_json: bool) -> None:

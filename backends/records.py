@@ -568,6 +568,87 @@ class Blocker(Struct, frozen=True, kw_only=True):
     hint: str = ""
 
 
+# ---------------------------------------------------------------- what differs
+
+
+class ChangedFile(Struct, frozen=True, kw_only=True):
+    """`path` is relative to the document root, as `restore --only` takes it; absolute where it lies elsewhere. What is
+    no letter of any script stands as `\\0ooo`. `area`: `core`, `plugin`, `theme`, `uploads` or `other`."""
+
+    path: str
+    area: str
+
+
+class SuspiciousFile(Struct, frozen=True, kw_only=True):
+    """`signs`: the gravest first. `change`: `added`, `changed`, `removed`, or `mode` where only that differs."""
+
+    path: str
+    signs: tuple[str, ...]
+    area: str
+    change: str
+    modified: dt.datetime | None = None
+    """As the file says itself: an intruder may have written that too."""
+
+
+class ChangedFiles(Struct, frozen=True, kw_only=True):
+    added: tuple[ChangedFile, ...] = ()
+    changed: tuple[ChangedFile, ...] = ()
+    removed: tuple[ChangedFile, ...] = ()
+    suspicious: tuple[SuspiciousFile, ...] = ()
+
+
+class TableRows(Struct, frozen=True, kw_only=True):
+    """None: there is no such table, or (now) it cannot be read, which a warning says."""
+
+    name: str
+    rows_then: int | None
+    rows_now: int | None
+
+
+class ChangedPost(Struct, frozen=True, kw_only=True):
+    """`change`: `added`, `changed`, `trashed` or `gone`; what it says of itself is of now, of a gone one of then."""
+
+    id: int
+    title: str
+    type: str
+    change: str
+    modified: dt.datetime | None = None
+    status: str = ""
+    blog: int | None = None
+    """Its site in a network; None for the first one."""
+
+
+class ChangedIdentity(Struct, frozen=True, kw_only=True):
+    """`name`: `siteurl`, `home` or `administrators`."""
+
+    name: str
+    then: tuple[str, ...] = ()
+    now: tuple[str, ...] = ()
+
+
+class Difference(Struct, frozen=True, kw_only=True):
+    """What differs between the live site and a generation, by the word of the site's own server.
+
+    Lists are bounded: `truncated` names those of which not all is here, `counts` counts all of each.
+    """
+
+    site: str = ""
+    generation: str
+    files: ChangedFiles = ChangedFiles()
+    tables: tuple[TableRows, ...] = ()
+    """All of them, also those with as many rows as then."""
+    posts: tuple[ChangedPost, ...] = ()
+    """The newest first."""
+    counts: dict[str, int] = {}
+    areas: dict[str, dict[str, int]] = {}
+    """Files `added`, `changed` and `removed` of each area."""
+    identity: tuple[ChangedIdentity, ...] = ()
+    truncated: tuple[str, ...] = ()
+    warnings: tuple[Blocker, ...] = ()
+    full: bool = False
+    """Whether every file was read, also where its size and times are those of the generation."""
+
+
 # ---------------------------------------------------------------- text from outside
 
 _REPLACED = re.compile(

@@ -18,6 +18,7 @@ from msgspec import to_builtins
 
 from app.demo.archive import Archive
 from app.demo.backup import backup
+from app.demo.difference import difference
 from app.demo.drill import drill
 from app.demo.inspection import inspect, preview
 from app.demo.operation import Operation, Request
@@ -27,7 +28,7 @@ from app.demo.site import DemoSite
 from app.demo.update import update
 from app.demo.verify import verify
 from app.demo.worker import Cancelled, Gate, Worker, leave_page
-from backends.records import Finished, ModoseruError, Outcome, Started
+from backends.records import Finished, ModoseruError, Outcome, Progress, Started
 
 PROTOCOL = 1
 Say = Callable[[dict[str, Any]], Awaitable[None]]
@@ -103,6 +104,7 @@ class Twin:
             "generations": self._generations,
             "operations": self._operations,
             "preview": self._preview,
+            "diff": self._diff,
             "answer": self._answer,
             "follow": self._follow,
             "cancel": self._cancel,
@@ -141,6 +143,22 @@ class Twin:
         only = only_of(request.fields)
         generations = Archive(site, state)
         return await self.runtime.run(preview, site, generations, request.text("generation"), only, request.exclude)
+
+    async def _diff(self, site: DemoSite, state: Path, request: Request, say: Say) -> Reply:
+        """Compared in one go; what it tells on the way is a pace that eyes can follow."""
+        await self.runtime.run(site.make)
+        generations, name = Archive(site, state), request.text("generation")
+        total = (await self.runtime.run(generations.summary, name)).generation.bytes or 1
+        full = bool(request.fields.get("full"))
+        found = await self.runtime.run(lambda: difference(site, generations, name, request.exclude, full=full))
+        ticks = self.runtime.ticks(1.0)
+        for tick in range(ticks):
+            await self.runtime.pause(1.0 / ticks)
+            done = total * (tick + 1) // ticks
+            await say({"event": Progress(at=self.runtime.now(), line=tick, done=done, total=total)})
+        reply: Reply = to_builtins(found, builtin_types=(dt.datetime,))
+        del reply["site"]
+        return reply
 
     async def _answer(self, site: DemoSite, state: Path, request: Request, _say: Say) -> Reply:
         """The answer is a file, so that it counts whether or not the process that asked still lives."""

@@ -31,6 +31,10 @@ A connection that ends before the last line is cut, never "done".
                   state: `running`, `waiting` (its process is gone and somebody must look), `orphaned`, `finished` |
 | preview | generation, only, seal, fresh | {"generation", "blockers", "warnings", "loss": {posts, comments, users,
                   orders, entries, files, newest}, "recommended": `files` or null} |
+| diff | generation, full: bool (reads also what has its old size, times and inode), most: how many of each list |
+                  a Difference without `site`; Progress events first. Needs neither WordPress nor a database: what
+                  it cannot compare is a warning (busy; no_root, no_wordpress, no_config: files alone; no_database,
+                  damaged, no_order: not all of the database; unreadable: not all of the files) |
 | mark | generation, pinned: bool or null, word: `clean`, `suspect` or null | {"generation": Generation} |
 | probe | | launches: lives for a moment after its connection closed |
 | snapshot | reason, keep, min_age_s, front (the front page's title as it was last seen well, or null), signs,
@@ -110,10 +114,12 @@ import msgspec
 from backends.records import (
     AnyEvent,
     Blocker,
+    Difference,
     Generation,
     Inspection,
     ModoseruError,
     Outcome,
+    Progress,
     Site,
     visible,
     visible_tree,
@@ -142,6 +148,8 @@ SOURCES = (
         "update",
         "drill",
         "preview",
+        "diff",
+        "posts",
         "inspect",
         "main",
     ),
@@ -287,6 +295,20 @@ class Agent:
         reply = await self._ask("mark", {"generation": generation, "pinned": pinned, "word": state})
         return _decoded(reply.get("generation"), Generation)
 
+    async def diff(self, generation: str, *, full: bool = False) -> AsyncGenerator[Progress | Difference]:
+        """The live site against a generation: how far it is, then what differs. Closing the generator ends the work.
+
+        `full`: every file is read, also where its size and times say that it is the same.
+        """
+        request = {"generation": generation, "full": full}
+        async with contextlib.aclosing(self._answers("diff", request)) as answers:
+            async for answer in answers:
+                if "event" not in answer:
+                    yield _decoded(_reply_of(answer), Difference)
+                    return
+                if isinstance(event := _event(answer["event"]), Progress):
+                    yield event
+
     async def recover(self) -> None:
         """Rolls what a dead process left behind back, or forward."""
         await self._ask("recover", {}, timeout=600)
@@ -362,6 +384,15 @@ class Agent:
         raise AssertionError
 
     async def _stream(self, verb: str, fields: Mapping[str, Any]) -> AsyncGenerator[Launched | AnyEvent | Ended]:
+        async with contextlib.aclosing(self._answers(verb, fields)) as answers:
+            async for answer in answers:
+                told = _told(answer)
+                yield told
+                if isinstance(told, Ended):
+                    return
+
+    async def _answers(self, verb: str, fields: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any]]:
+        """The lines behind the marker. Raises AgentError `cut` where the caller wants more of them than came."""
         for attempt in (1, 2):
             await self._install(force=attempt == 2)
             marker, request = self._request(fields)
@@ -376,10 +407,7 @@ class Agent:
                             noise = (noise + line)[-NOISE_KEPT:]
                             continue
                         seen = True
-                        told = _told(answer)
-                        yield told
-                        if isinstance(told, Ended):
-                            return
+                        yield answer
             except Refused as lost:
                 if seen and lost.code == "ssh_lost":
                     raise self._cut() from lost

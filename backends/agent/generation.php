@@ -105,9 +105,9 @@ final class Generation
     }
 
     /** The manifest and the dump against the summary, without their content. */
-    public function check_index()
+    public function check_index(array $files = ['manifest' => 'manifest', 'dump' => 'database.sql.gz'])
     {
-        foreach (['manifest' => 'manifest', 'dump' => 'database.sql.gz'] as $key => $file) {
+        foreach ($files as $key => $file) {
             $path = $this->folder . '/' . $file;
             if (@filesize($path) !== $this->summary[$key]['size'] || file_sha256($path) !== $this->summary[$key]['sha256']) {
                 throw new Failure('damaged', "the $key of {$this->id} is not what was sealed", 'take another generation');

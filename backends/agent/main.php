@@ -66,7 +66,7 @@ function answer($verb, Request $request)
     } else {
         $verbs = ['inspect' => 'answer_inspect', 'generations' => 'list_generations', 'operations' => 'answer_operations',
             'preview' => 'answer_preview', 'answer' => 'answer_answer', 'follow' => 'answer_follow',
-            'cancel' => 'answer_cancel', 'recover' => 'answer_recover', 'page' => 'answer_page', 'mark' => 'answer_mark'];
+            'cancel' => 'answer_cancel', 'recover' => 'answer_recover', 'page' => 'answer_page', 'mark' => 'answer_mark', 'diff' => 'answer_diff'];
         if (!isset($verbs[$verb])) {
             throw new Failure('bad_request', 'the agent has no such verb', 'update Modoseru');
         }

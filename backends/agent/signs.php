@@ -158,23 +158,53 @@ final class Signs
 
     private function content(Entry $live, $file)
     {
+        foreach ($this->look_into($live, $file) as $sign) {
+            $this->tell($sign, $live->path);
+        }
+    }
+
+    /** What a new or changed file shows by its name and its first bytes: words of `facts`. */
+    public function look_into(Entry $live, $file)
+    {
+        $found = [];
         $upload = $this->is_upload($live->path);
         if ($upload && preg_match(RUNS_AS_PHP, $live->path) && $live->size > 0 && basename($live->path) !== 'index.php') {
-            $this->tell('php_in_uploads', $live->path);
+            $found[] = 'php_in_uploads';
         }
         $textual = preg_match(TEXTUAL, $live->path);
         if (!$textual && !$upload) {
-            return;
+            return $found;
         }
         $bytes = (string) @file_get_contents($file, false, null, 0, 65536);
         if ($textual && strlen($bytes) >= 512 && entropy($bytes) > 7.2) {
-            $this->tell('scrambled', $live->path);
+            $found[] = 'scrambled';
         }
         if (preg_match(OBFUSCATED, $bytes) && (preg_match(RUNS_AS_PHP, $live->path) || strpos($bytes, '<?php') !== false)) {
-            $this->tell('obfuscated', $live->path);
+            $found[] = 'obfuscated';
         } elseif ($upload && !$textual && strpos($bytes, '<?php') !== false && preg_match('~<\?php\s+\S~', $bytes)) {
-            $this->tell('php_in_uploads', $live->path);
+            $found[] = 'php_in_uploads';
         }
+        return array_unique($found);
+    }
+
+    /** What a path is part of: core, plugin, theme, uploads or other. */
+    public function area($path)
+    {
+        if ($this->is_upload($path)) {
+            return 'uploads';
+        }
+        $unit = $this->unit($path);
+        if ($unit) {
+            return $unit === 'core' ? 'core' : ($unit[0] === 'p' ? 'plugin' : 'theme');
+        }
+        return strncmp((string) $this->below_content($path), 'mu-plugins/', 11) === 0 ? 'plugin' : 'other';
+    }
+
+    /** A path as it stands below wp-content, wherever that is; null for what lies elsewhere. */
+    public function below_content($path)
+    {
+        $start = $this->content . '/';
+        return strncmp($path, $start, strlen($start)) === 0 ? substr($path, strlen($start)) : null;
     }
 
     private function before(Entry $old)

@@ -7,7 +7,7 @@ import datetime as dt
 from collections.abc import AsyncGenerator, Sequence
 
 from app.operations.intent import Intent
-from backends.records import AnyEvent, HostPage, ModoseruError, Operation, Site, SiteStatus
+from backends.records import AnyEvent, Difference, HostPage, ModoseruError, Operation, Progress, Site, SiteStatus
 from tests.widgets.made import JST
 
 
@@ -23,6 +23,7 @@ class FakeDesk:
         self.journal: list[Operation] = []
         self.past: dict[str, list[AnyEvent]] = {}
         self.results: asyncio.Queue[SiteStatus] = asyncio.Queue()
+        self.compared: asyncio.Queue[Progress | Difference | ModoseruError] = asyncio.Queue()
         self.looks_end = True
         self.refusal: ModoseruError | None = None
         self.typed: str | None = None
@@ -46,6 +47,19 @@ class FakeDesk:
         self.calls.append(("check", tuple(site.name for site in sites)))
         while not self.looks_end or not self.results.empty():
             yield await self.results.get()
+
+    async def diff(self, site: Site) -> AsyncGenerator[Progress | Difference]:
+        self.calls.append(("diff", site.name))
+        try:
+            while True:
+                told = await self.compared.get()
+                if isinstance(told, ModoseruError):
+                    raise told
+                yield told
+                if isinstance(told, Difference):
+                    return
+        finally:
+            self.closed.append(site.name)
 
     async def plan_backup(self, site: Site) -> Intent:
         return await self._plan("backup", site, {})

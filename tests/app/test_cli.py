@@ -47,6 +47,7 @@ COMMANDS = paths(main)
 WITH_A_SITE = (
     "generations",
     "verify",
+    "diff",
     "restore",
     "undo",
     "update",
@@ -63,8 +64,8 @@ WITH_A_SITE = (
 
 def test_the_commands_are_those_of_the_design() -> None:
     assert {words[0] for words in COMMANDS} >= {
-        *("demo", "status", "check", "backup", "generations", "verify", "restore", "undo", "updates", "update"),
-        *("operations", "follow", "cancel", "site", "key"),
+        *("demo", "status", "check", "backup", "generations", "verify", "diff", "restore", "undo", "updates"),
+        *("update", "operations", "follow", "cancel", "site", "key"),
     }
     assert {words for words in COMMANDS if len(words) > 1} == {
         *(("site", one) for one in ("add", "list", "test", "remove")),

@@ -45,6 +45,18 @@ class Ground(ABC):
         """Changes what a restore brings back, in files and in the database."""
 
     @abstractmethod
+    def plant(self, path: str) -> None:
+        """Puts a PHP file below the document root."""
+
+    @abstractmethod
+    def lose_a_post(self) -> str:
+        """Deletes one; its title."""
+
+    @abstractmethod
+    def break_database(self) -> None:
+        """Nobody can read it from now on."""
+
+    @abstractmethod
     def looks(self) -> object:
         """Everything of the site that an operation could change; equal when the site is the same."""
 
@@ -78,6 +90,17 @@ class OnTheLab(Ground):
         self._small.write("wp-content/evil.php", b"<?php evil();")
         self._small.sql(f"DELETE FROM `{self._small.prefix}posts`")
 
+    def plant(self, path: str) -> None:
+        self._small.write(path, b"<?php echo 1;")
+
+    def lose_a_post(self) -> str:
+        ((number, title),) = self._small.sql(f"SELECT ID, post_title FROM `{self._small.prefix}posts` LIMIT 1")
+        self._small.sql(f"DELETE FROM `{self._small.prefix}posts` WHERE ID = {number}")
+        return title
+
+    def break_database(self) -> None:
+        self._small.config(db_password="another")
+
     def looks(self) -> object:
         return self._small.files(), self._small.tables()
 
@@ -108,6 +131,20 @@ class InTheDemo(Ground):
     def spoil(self) -> None:
         self._twin_site.make()
         self._twin_site.hack()
+
+    def plant(self, path: str) -> None:
+        self._twin_site.make()
+        target = self._twin_site.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(b"<?php echo 1;")
+
+    def lose_a_post(self) -> str:
+        (title,) = self._twin_site.delete_posts(1)
+        return title
+
+    def break_database(self) -> None:
+        self._twin_site.make()
+        self._twin_site.break_database()
 
     def looks(self) -> object:
         root, database = self._twin_site.root, self._twin_site.database

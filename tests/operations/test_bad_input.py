@@ -243,7 +243,7 @@ def test_generations_and_operations_that_are_none(lab: Lab, site: LabSite, progr
     assert "never backed up" in never["message"]
     assert refused(program, "undo", NAME, "--yes")["code"] == "nothing_to_undo"
     program("backup", NAME)
-    for command in (["restore", "--yes"], ["verify"], ["restore", "--dry-run"]):
+    for command in (["restore", "--yes"], ["verify"], ["diff"], ["restore", "--dry-run"]):
         words = (command[0], NAME, "20200101T000000Z", *command[1:])
         assert refused(program, *words)["code"] == "no_generation"
         words = (command[0], NAME, "../../etc", *command[1:])

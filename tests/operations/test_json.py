@@ -116,6 +116,8 @@ OPERATION = {
     "steps": [{"name": str, "seconds": number}],
     "detail": str,
 }
+AREA = one_of("core", "plugin", "theme", "uploads", "other")
+CHANGED_FILE = {"path": str, "area": AREA}
 BLOCKER = {"code": str, "message": str, "hint": str}
 SHAPES: dict[str, Any] = {
     "status": SITES,
@@ -130,6 +132,45 @@ SHAPES: dict[str, Any] = {
         "outcome": one_of("ok", "damaged", "unreadable", "unknown"),
         "checked_bytes": number,
         "problems": [{"what": str, "path": str, "healed": bool}],
+    },
+    "diff": {
+        "site": str,
+        "generation": str,
+        "files": {
+            "added": [CHANGED_FILE],
+            "changed": [CHANGED_FILE],
+            "removed": [CHANGED_FILE],
+            "suspicious": [
+                {
+                    "path": str,
+                    "signs": [str],
+                    "area": AREA,
+                    "change": one_of("added", "changed", "removed", "mode"),
+                    "modified": Or(time, None),
+                }
+            ],
+        },
+        "tables": [{"name": str, "rows_then": Or(number, None), "rows_now": Or(number, None)}],
+        "posts": [
+            {
+                "id": int,
+                "title": str,
+                "type": str,
+                "change": one_of("added", "changed", "trashed", "gone"),
+                "modified": Or(time, None),
+                "status": str,
+                "blog": Or(int, None),
+            }
+        ],
+        "counts": dict.fromkeys(("added", "changed", "removed", "suspicious", "tables", "posts"), int),
+        "areas": {
+            area: {"added": int, "changed": int, "removed": int}
+            for area in ("core", "plugin", "theme", "uploads", "other")
+        },
+        "identity": [{"name": str, "then": [str], "now": [str]}],
+        "truncated": [str],
+        "warnings": [BLOCKER],
+        "full": bool,
     },
     "restore --dry-run": {
         "site": str,
@@ -190,6 +231,7 @@ def printed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ans
     answers["generations"] = run("generations", NAME)
     answers["verify"] = run("verify", NAME)
     Path(site.root / "new.txt").write_text("new")
+    answers["diff"] = run("diff", NAME)
     answers["restore --dry-run"] = run("restore", NAME, "--dry-run")
     answers["restore"] = run("restore", NAME, "--yes")
     answers["undo"] = run("undo", NAME, "--yes")

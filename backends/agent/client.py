@@ -129,7 +129,7 @@ OPTIONS = (
     *("-d", "display_errors=stderr"),
 )
 SOURCES = (
-    *("core", "operation", "worker", "wordpress", "database", "tree", "pack", "signs", "scan", "generation"),
+    *("core", "operation", "worker", "wordpress", "database", "rows", "tree", "pack", "signs", "scan", "generation"),
     *("retention", "heal", "verify"),
     *(
         "switch",
@@ -139,6 +139,9 @@ SOURCES = (
         "linked",
         "tables",
         "undo",
+        "post",
+        "post_plan",
+        "post_restore",
         "update",
         "drill",
         "preview",

@@ -30,7 +30,7 @@ function post_id($only)
 /** The verb `posts`: articles of a generation whose titles have the words (or whose ID is the word), the latest first. */
 function answer_posts(Request $request)
 {
-    $generation = Generation::open($request, $request->text('generation'));
+    $generation = sealed_generation($request);
     $words = preg_split('/[\s\x{3000}]+/u', folded($request->text('words')), -1, PREG_SPLIT_NO_EMPTY) ?: [];
     if (!$words) {
         throw new Failure('bad_request', 'no word of the title was given', 'give a word of its title');
@@ -104,7 +104,7 @@ function plain_text($html, $most = 0)
 {
     $html = preg_replace('~<!--.*?-->|<(script|style)\b.*?</\1\s*>~is', ' ', substr($html, 0, 65536)) ?? '';
     $text = trim(preg_replace('/\s+/', ' ', html_entity_decode(strip_tags($html), ENT_QUOTES, 'UTF-8')) ?? '');
-    return $most && preg_match("/^(.{0,$most})./us", $text, $found) ? $found[1] . '…' : $text;
+    return $most && preg_match("/^(.{{$most}})./us", $text, $found) ? $found[1] . '…' : $text;
 }
 
 /** What the text of two posts is compared by. */
@@ -144,7 +144,7 @@ function guid_path($guid)
 /** The verb `post`: what the generation holds, what the site shows, and what a restore would change. */
 function answer_post(Request $request)
 {
-    $generation = Generation::open($request, $request->text('generation'));
+    $generation = sealed_generation($request);
     return (new PostPlan($request, $generation, post_id('post:' . $request->whole('id'))))->as_record();
 }
 

@@ -133,6 +133,8 @@ final class RowsSwitch
     private $rows;
     private $posts;
     private $comments;
+    /** IDs of the taxonomies whose counts may change. */
+    private $taxonomies;
     /** Terms and taxonomies for which the source has no row: they were made by what is taken back. */
     private $goes = ['terms' => [], 'term_taxonomy' => []];
 
@@ -200,8 +202,8 @@ final class RowsSwitch
                 $dump->content($this->database->prefix . $name, $where, null, 0, 0);
             }
         });
-        $this->operation->remember($kept, ['path' => $path, 'part' => $part]);
-        $counted = $this->taxonomies_of_posts();
+        $counts = ['comments' => $this->comments_of_posts(), 'terms' => $this->terms_counted()];
+        $this->operation->remember($kept, ['path' => $path, 'part' => $part, 'counts' => $counts]);
         foreach ($this->conditions(false) as list($name, $where)) {
             $this->database->query("DELETE FROM {$this->sql($name)} WHERE $where");
         }
@@ -213,8 +215,7 @@ final class RowsSwitch
                 . " AND comment_approved='post-trashed'");
         }
         $this->let_terms_go();
-        $this->count_terms($counted + $this->taxonomies_of_posts() + array_flip($this->rows['taxonomies']));
-        $this->count_comments();
+        $this->count();
     }
 
     private function sql($name)
@@ -225,8 +226,8 @@ final class RowsSwitch
     /** What the exchange is about, under locks: nothing of it changes between what is kept and what is written. */
     private function measure()
     {
-        $has = array_fill_keys(['posts', 'comments', 'terms', 'term_taxonomy'], []);
-        $keys = ['posts' => 'ID', 'comments' => 'comment_ID', 'terms' => 'term_id', 'term_taxonomy' => 'term_taxonomy_id'];
+        $has = array_fill_keys(['posts', 'comments', 'terms', 'term_taxonomy', 'term_relationships'], []);
+        $keys = ['posts' => 'ID', 'comments' => 'comment_ID', 'terms' => 'term_id', 'term_taxonomy' => 'term_taxonomy_id', 'term_relationships' => 'term_taxonomy_id'];
         foreach (rows_of_source($this->rows['source']) as $row) {
             $name = $this->name_of($row);
             if (isset($keys[$name])) {
@@ -247,6 +248,7 @@ final class RowsSwitch
         $this->comments = array_keys($comments);
         $this->goes = ['terms' => array_diff($this->rows['terms'], array_keys($has['terms'])),
             'term_taxonomy' => array_diff($this->rows['taxonomies'], array_keys($has['term_taxonomy']))];
+        $this->taxonomies = array_keys($this->taxonomies_of_posts() + $has['term_relationships'] + array_flip($this->rows['taxonomies']));
         foreach ($this->conditions(true) as list($name, $where)) {
             $this->database->query("SELECT 1 FROM {$this->sql($name)} WHERE $where FOR UPDATE");
         }
@@ -306,16 +308,20 @@ final class RowsSwitch
         $this->database->query($row->insert($row->table));
     }
 
-    /** A term that was brought back goes again, unless somebody uses it meanwhile. */
+    /** A term that was brought back goes again, unless somebody uses it meanwhile, or one below it. */
     private function let_terms_go()
     {
-        foreach ($this->goes['term_taxonomy'] as $id) {
-            $used = $this->database->one("SELECT (SELECT COUNT(*) FROM {$this->sql('term_relationships')} WHERE term_taxonomy_id=$id) + (SELECT COUNT(*) FROM "
-                . "{$this->sql('term_taxonomy')} c JOIN {$this->sql('term_taxonomy')} p ON c.parent=p.term_id AND c.taxonomy=p.taxonomy WHERE p.term_taxonomy_id=$id AND NOT "
-                . ($this->among('c.term_taxonomy_id', $this->goes['term_taxonomy'])[0]) . ')');
-            if (!$used) {
-                $this->database->query("DELETE FROM {$this->sql('term_taxonomy')} WHERE term_taxonomy_id=$id");
-            }
+        $going = $this->goes['term_taxonomy'];
+        do {
+            $before = $going;
+            $going = array_values(array_filter($going, function ($id) use ($going) {
+                return !$this->database->one("SELECT (SELECT COUNT(*) FROM {$this->sql('term_relationships')} WHERE term_taxonomy_id=$id) + (SELECT COUNT(*) FROM "
+                    . "{$this->sql('term_taxonomy')} c JOIN {$this->sql('term_taxonomy')} p ON c.parent=p.term_id AND c.taxonomy=p.taxonomy WHERE p.term_taxonomy_id=$id "
+                    . 'AND c.term_taxonomy_id NOT IN (' . implode(',', $going) . '))');
+            }));
+        } while ($going !== $before && $going);
+        foreach ($this->among('term_taxonomy_id', $going) as $where) {
+            $this->database->query("DELETE FROM {$this->sql('term_taxonomy')} WHERE $where");
         }
         foreach ($this->goes['terms'] as $id) {
             if (!$this->database->one("SELECT COUNT(*) FROM {$this->sql('term_taxonomy')} WHERE term_id=$id")) {
@@ -338,22 +344,47 @@ final class RowsSwitch
         return $found;
     }
 
-    /** As _update_post_term_count of WordPress does: what is published, and what is attached to what is. */
-    private function count_terms(array $taxonomies)
+    /**
+     * What comes from a generation is counted as WordPress does. What is taken back gets the counts that it had, right or
+     * wrong, and what others changed since is added.
+     */
+    private function count()
     {
-        foreach ($this->among('x.term_taxonomy_id', array_keys($taxonomies)) as $where) {
-            $this->database->query("UPDATE {$this->sql('term_taxonomy')} x SET x.count=(SELECT COUNT(*) FROM {$this->sql('term_relationships')} r JOIN {$this->sql('posts')} p ON p.ID=r.object_id "
-                . "LEFT JOIN {$this->sql('posts')} a ON a.ID=p.post_parent WHERE r.term_taxonomy_id=x.term_taxonomy_id AND (p.post_status='publish' OR (p.post_type='attachment' "
-                . "AND p.post_status='inherit' AND a.post_status='publish'))) WHERE $where");
+        $then = $this->rows['source']['counts'] ?? null;
+        foreach ($this->comments_of_posts() as $id => $count) {
+            $to = isset($then['comments'][$id]) ? 'comment_count+' . ($count - $then['comments'][$id]) : $count;
+            $this->database->query("UPDATE {$this->sql('posts')} SET comment_count=$to WHERE ID=$id");
+        }
+        foreach ($this->terms_counted() as $id => list(, $count)) {
+            $to = isset($then['terms'][$id]) ? $then['terms'][$id][0] + $count - $then['terms'][$id][1] : $count;
+            $this->database->query("UPDATE {$this->sql('term_taxonomy')} SET count=$to WHERE term_taxonomy_id=$id");
         }
     }
 
-    /** As wp_update_comment_count_now does. */
-    private function count_comments()
+    /** Post => approved comments, as wp_update_comment_count_now counts them. */
+    private function comments_of_posts()
     {
+        $found = [];
         foreach ($this->among('p.ID', $this->posts) as $where) {
-            $this->database->query("UPDATE {$this->sql('posts')} p SET p.comment_count=(SELECT COUNT(*) FROM {$this->sql('comments')} c WHERE c.comment_post_ID=p.ID "
-                . "AND c.comment_approved='1') WHERE $where");
+            foreach ($this->database->rows("SELECT p.ID i, (SELECT COUNT(*) FROM {$this->sql('comments')} c WHERE c.comment_post_ID=p.ID AND c.comment_approved='1') n "
+                . "FROM {$this->sql('posts')} p WHERE $where") as $row) {
+                $found[(int) $row['i']] = (int) $row['n'];
+            }
         }
+        return $found;
+    }
+
+    /** Taxonomy => [its count, its uses], as _update_post_term_count does: what is published, and what is attached to what is. */
+    private function terms_counted()
+    {
+        $found = [];
+        foreach ($this->among('x.term_taxonomy_id', $this->taxonomies) as $where) {
+            foreach ($this->database->rows("SELECT x.term_taxonomy_id i, x.count c, (SELECT COUNT(*) FROM {$this->sql('term_relationships')} r JOIN {$this->sql('posts')} p ON p.ID=r.object_id "
+                . "LEFT JOIN {$this->sql('posts')} a ON a.ID=p.post_parent WHERE r.term_taxonomy_id=x.term_taxonomy_id AND (p.post_status='publish' OR (p.post_type='attachment' "
+                . "AND p.post_status='inherit' AND a.post_status='publish'))) n FROM {$this->sql('term_taxonomy')} x WHERE $where") as $row) {
+                $found[(int) $row['i']] = [(int) $row['c'], (int) $row['n']];
+            }
+        }
+        return $found;
     }
 }

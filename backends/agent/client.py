@@ -42,8 +42,12 @@ A connection that ends before the last line is cut, never "done".
                   marked: {id: `clean` or `suspect`}, pinned: [id…] | launches.
                   `sealed`, `marked` and `pinned` are what the client's own journal knows: where `sealed` has any,
                   only those generations (and the new one) fill the places of `keep`, and only its marks count |
+| posts | generation, seal, words | {"generation", "posts": [{id, type, title, status, modified, now}]}: articles (posts and
+                  pages) of the generation whose titles have all the words, or whose ID is the word; the 50 latest. now:
+                  `gone`, `trashed`, `changed`, `same`, or `other` where the ID is another post's |
+| post | generation, seal, id | a Post: what the generation holds, what the site shows, what a restore would change |
 | verify | generation, seal: SHA-256 or null | launches; changes nothing but what is damaged, towards `seal` alone |
-| restore | generation, only (`all`, `files`, `database` or a list of paths below the root), seal (its hash where the
+| restore | generation, only (`all`, `files`, `database`, `post:ID` or a list of paths below the root), seal (its hash where the
                   client keeps one), fresh: bool (nothing live is linked or left as it is) | launches |
 | undo | operation (absent: the newest that can be undone) | launches |
 | update | items: [{kind, slug}], generation | launches |
@@ -91,7 +95,7 @@ look shows.
 
 Error codes: bad_request, protocol, busy, waiting, no_state (home not writable), not_writable (document root), no_root,
 no_wordpress, no_config, no_database, no_generation, no_operation, nothing_to_undo, no_space, no_switch, small_packet,
-no_grant, dialect, foreign_key, damaged, no_detach, check_failed, put_back, drill_failed, not_judged, needs_hand,
+no_grant, dialect, foreign_key, no_post, not_a_post, other_post, other_comment, no_table, columns, too_large, damaged, no_detach, check_failed, put_back, drill_failed, not_judged, needs_hand,
 internal.
 """
 
@@ -135,7 +139,7 @@ OPTIONS = (
     *("-d", "display_errors=stderr"),
 )
 SOURCES = (
-    *("core", "operation", "worker", "wordpress", "database", "tree", "pack", "signs", "scan", "generation"),
+    *("core", "operation", "worker", "wordpress", "database", "rows", "tree", "pack", "signs", "scan", "generation"),
     *("retention", "heal", "verify"),
     *(
         "switch",
@@ -145,6 +149,9 @@ SOURCES = (
         "linked",
         "tables",
         "undo",
+        "post",
+        "post_plan",
+        "post_restore",
         "update",
         "drill",
         "preview",
@@ -218,6 +225,56 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
     """`files`: the database looks clean, and something newer than the generation would be lost from it."""
 
 
+class Article(msgspec.Struct, frozen=True, kw_only=True):
+    """A post or page as it was, or is."""
+
+    type: str = "post"
+    title: str = ""
+    status: str = ""
+    modified: dt.datetime | None = None
+    excerpt: str = ""
+    meta: int = 0
+    terms: tuple[str, ...] = ()
+    comments: int = 0
+    attachments: int = 0
+
+
+class Post(msgspec.Struct, frozen=True, kw_only=True):
+    """One post of a generation beside the living site, and what bringing it back would change."""
+
+    generation: str
+    id: int
+    state: str
+    """What it is now: `gone`, `trashed`, `changed`, `same`, or `other` where its ID is another post's."""
+    then: Article
+    now: Article | None = None
+    blockers: tuple[Blocker, ...] = ()
+    warnings: tuple[Blocker, ...] = ()
+    comments_back: int = 0
+    comments_kept: int = 0
+    """Comments that are there and stay as they are."""
+    terms_back: tuple[str, ...] = ()
+    files_back: int = 0
+    files_replaced: int = 0
+
+
+class Match(msgspec.Struct, frozen=True, kw_only=True):
+    """A post of a generation whose title has the words."""
+
+    id: int
+    type: str = "post"
+    title: str = ""
+    status: str = ""
+    modified: dt.datetime | None = None
+    now: str = "gone"
+    """As `Post.state`."""
+
+
+class Matches(msgspec.Struct, frozen=True, kw_only=True):
+    generation: str
+    posts: tuple[Match, ...] = ()
+
+
 class Generations(msgspec.Struct, frozen=True, kw_only=True):
     """Newest first, with the SHA-256 of each summary as the server tells it."""
 
@@ -289,6 +346,16 @@ class Agent:
     ) -> Preview:
         request = {"generation": generation, "only": only, "seal": seal, "fresh": fresh}
         return _decoded(await self._ask("preview", request, timeout=300), Preview)
+
+    async def posts(self, generation: str, words: str, *, seal: str | None = None) -> tuple[Match, ...]:
+        """At most 50, the latest first."""
+        request = {"generation": generation, "words": words, "seal": seal}
+        return _decoded(await self._ask("posts", request, timeout=300), Matches).posts
+
+    async def post(self, generation: str, post: int, *, seal: str | None = None) -> Post:
+        """Raises AgentError, code `no_post` where the generation does not hold it."""
+        request = {"generation": generation, "id": post, "seal": seal}
+        return _decoded(await self._ask("post", request, timeout=300), Post)
 
     async def mark(self, generation: str, *, pinned: bool | None = None, state: str | None = None) -> Generation:
         """An operator's word: pinned or not, `clean` or `suspect`; None leaves it as it is."""

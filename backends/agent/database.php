@@ -282,6 +282,25 @@ final class Dump
         return $rows;
     }
 
+    /** One part of chosen rows, for `DumpRows::read`; `$body` is handed this dump, and calls `content` and `row`. */
+    public function part($name, callable $body)
+    {
+        $part = $this->member(function () use ($body) {
+            $body($this);
+        });
+        $this->close();
+        return ['name' => $name] + $part;
+    }
+
+    /** A row of another dump, as one of `$table`. */
+    public function row(DumpRow $row, $table)
+    {
+        foreach ($row->sets() as $sql) {
+            $this->statement('set', $table, $sql);
+        }
+        $this->statement('insert', $table, $row->insert($table));
+    }
+
     public function close()
     {
         sync_handle($this->out, $this->path);
@@ -373,7 +392,7 @@ final class Dump
     }
 
     /** The rows (those for which `$where` holds) as statements; without an operation nobody is told how far it is. */
-    private function content($name, $where, $operation, $done, $total)
+    public function content($name, $where, $operation, $done, $total)
     {
         $db = $this->database;
         $quoted = Database::name($name);

@@ -6,6 +6,9 @@ function answer_preview(Request $request)
 {
     $generation = sealed_generation($request);
     $only = only_of($request);
+    if (is_post($only)) {
+        return preview_post($request, $generation, $only);
+    }
     $generation->check_index();
     $found = Preflight::of($request, $generation, $only);
     foreach (Operation::unfinished($request) as $other) {

@@ -9,7 +9,11 @@ function operation_restore(Operation $operation)
     $generation = sealed_generation($request);
     $operation->remember('generation', $generation->id);
     $only = only_of($request);
-    restore_generation($operation, $generation, $only);
+    if (is_post($only)) {
+        restore_post($operation, $generation, post_id($only));
+    } else {
+        restore_generation($operation, $generation, $only);
+    }
     look_and_conclude($operation, $only === 'all' ? $generation->summary['front'] ?? null : null);
 }
 
@@ -53,7 +57,7 @@ function restore_generation(Operation $operation, Generation $generation, $only)
     switch_over($operation, $plan);
 }
 
-/** `all`, `files`, `database`, or a list of paths below the document root. */
+/** `all`, `files`, `database`, `post:ID`, or a list of paths below the document root. */
 function only_of(Request $request)
 {
     $only = $request->get('only', 'all');
@@ -73,8 +77,11 @@ function only_of(Request $request)
             });
         }));
     }
+    if (is_post($only)) {
+        return post_only($only);
+    }
     if (!in_array($only, ['all', 'files', 'database'], true)) {
-        throw new Failure('bad_request', (is_string($only) ? "\"$only\"" : 'that') . ' can not be restored', 'all, files, database or paths');
+        throw new Failure('bad_request', (is_string($only) ? "\"$only\"" : 'that') . ' can not be restored', 'all, files, database, post:ID or paths');
     }
     return $only;
 }

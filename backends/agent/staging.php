@@ -400,7 +400,7 @@ function drop_staging(Operation $operation)
         leave_place($operation, $place);
     }
     $tag = $operation->recall('tag');
-    if ($tag && !$kept) {
+    if ($tag && $operation->recall('phase') !== 'switched') {
         drop_tables($operation, "/^_m{$tag}_/");
     }
 }

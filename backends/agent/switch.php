@@ -3,7 +3,7 @@
 //
 // A plan has `units` {live, stage, old, carry} (what stands at `live` goes to `old`, `stage` takes its place; the paths
 // of `carry` move from the old tree into the new one; or `attributes` of a folder that stays) and `tables` {live, stage, old} with `drop` (triggers and views to
-// remove before) and `create` (statements after). Undo is the same plan with `stage` and `old` exchanged.
+// remove before) and `create` (statements after), or `rows` of one post (post_restore.php). Undo is the same plan with `stage` and `old` exchanged.
 
 const OUR_MAINTENANCE = "// modoseru\n";
 /** Seconds for which a database that went away is waited for: a restart takes less. */
@@ -26,6 +26,9 @@ function switch_over(Operation $operation, array $plan)
     if ($database) {
         rename_tables($database, $plan['tables'], false);
         $holder->link->close();
+    }
+    if (!empty($plan['rows'])) {
+        switch_rows($operation, $plan['rows']);
     }
     open_again($plan);
     $operation->remember('phase', 'switched');
@@ -283,6 +286,9 @@ function take_back(Operation $operation, array $plan)
     $database = $plan['tables'] ? database_of($operation) : null;
     if ($database && tables_are_switched($database, $plan['tables'])) {
         rename_tables($database, $plan['tables'], true);
+    }
+    if (!empty($plan['rows'])) {
+        switch_rows_back($operation, $plan['rows']);
     }
     foreach (array_reverse($plan['units']) as $unit) {
         backward_unit($unit);

@@ -122,7 +122,7 @@ function mirrored(Operation $operation, Operation $other)
     $operation->remember('tag', $tag);
     $operation->remember('database', $other->recall('database'));
     $places = [];
-    $mirror = exchanged($other->recall('plan'), $operation->folder . '/old', $tag);
+    $mirror = ['rows' => rows_taken_back($other)] + exchanged($other->recall('plan'), $operation->folder . '/old', $tag);
     foreach ($mirror['units'] as $i => $unit) {
         if (isset($unit['attributes'])) {
             continue;

@@ -213,7 +213,21 @@ function resume(Operation $operation)
         }
         return;
     }
+    if ($operation->recall('phase') === 'done' && in_array($operation->kind, ['restore', 'undo'], true)) {
+        // It was settled, and its process died before it said so: what was switched stays, and its evidence is kept.
+        conclude_switch($operation, answer_given($operation));
+        return;
+    }
     roll_back_dead($operation);
+}
+
+function answer_given(Operation $operation)
+{
+    $answer = [true, ''];
+    foreach ($operation->lines() as $event) {
+        $answer = $event['type'] === 'answered' ? [$event['keep'], $event['detail']] : $answer;
+    }
+    return $answer;
 }
 
 /** What a dead process left unfinished, other than one that only waits for an answer. */

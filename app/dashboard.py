@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import os
 import unicodedata
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import aclosing
@@ -124,6 +125,18 @@ class Dashboard(App[None]):
         self.set_interval(JOIN_S, lambda: self._errand(self._join()))
         self.set_interval(self._refresh_s, self._refresh_all)
         self._refresh_all()
+
+    @property
+    def failure(self) -> Exception | None:
+        """The defect that ended the program, where one did."""
+        return self._exception
+
+    def _fatal_error(self) -> None:
+        """Textual's own prints every local of the traceback, passwords too (FACTS 8). `opening` says it in one line."""
+        if os.environ.get("MODOSERU_DEBUG"):
+            super()._fatal_error()
+        else:
+            self._close_messages_no_wait()
 
     async def on_unmount(self) -> None:
         await self.jobs.detach()

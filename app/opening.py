@@ -59,5 +59,8 @@ async def _shown(held: Session, language: str | None, after_first_frame: Callabl
     from app.desk import SessionDesk
 
     speaking.speak(language)
-    await Dashboard(await SessionDesk.of(held, after_first_frame)).run_async()
+    app = Dashboard(await SessionDesk.of(held, after_first_frame))
+    await app.run_async()
+    if app.failure is not None:
+        raise app.failure
     return 0

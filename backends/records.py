@@ -28,6 +28,8 @@ Host = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]{1,253}$")]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 HttpUrl = Annotated[str, Meta(pattern=r"^https?://[^\s/?#@\x00-\x1f]{1,253}(/[^\s\x00-\x1f]*)?$", max_length=2000)]
 Text = Annotated[str, Meta(max_length=2000)]
+Moment = Annotated[dt.datetime, Meta(tz=True)]
+"""A time whose zone is known: one without could not be compared with ours."""
 GENERATION_ID = re.compile(r"^\d{8}T\d{6}Z$")
 OPERATION_ID = re.compile(r"^\d{8}T\d{6}Z-[a-z]{2,12}-[0-9a-f]{6}$")
 
@@ -282,7 +284,7 @@ class Drill(Struct, frozen=True, kw_only=True):
     """A rehearsal that ended: a generation was restored beside the site and WordPress started on it, or it was not."""
 
     generation: str
-    at: dt.datetime
+    at: Moment
     ok: bool
     seconds: float
     """From the start to the last page found: what a restore takes (the RTO)."""
@@ -295,7 +297,7 @@ class Drill(Struct, frozen=True, kw_only=True):
 class Contact(Struct, frozen=True, kw_only=True):
     """Whether the site's agent answered, and if not, why."""
 
-    at: dt.datetime
+    at: Moment
     code: str | None = None
     """None: it answered."""
     problem: str | None = None
@@ -334,7 +336,7 @@ class Inspection(Struct, frozen=True, kw_only=True):
     """What the agent's `inspect` saw, in one round trip and one PHP boot. Everything in it is the server's word."""
 
     agent: str
-    at: dt.datetime
+    at: Moment
     php_cli: str
     php_web: str | None = None
     booted: bool = False
@@ -380,7 +382,7 @@ class Generation(Struct, frozen=True, kw_only=True):
 
     id: str
     tier: str = "server"
-    created: dt.datetime
+    created: Moment
     bytes: int | None = None
     """What it would restore, files and dump uncompressed."""
     files: int | None = None
@@ -390,9 +392,9 @@ class Generation(Struct, frozen=True, kw_only=True):
     pinned: bool = False
     sealed: bool | None = None
     """True: the summary's hash is the one kept off the server; False: it is another; None: no seal is known here."""
-    verified_at: dt.datetime | None = None
-    drilled_at: dt.datetime | None = None
-    locked_until: dt.datetime | None = None
+    verified_at: Moment | None = None
+    drilled_at: Moment | None = None
+    locked_until: Moment | None = None
     stored: int | None = None
     """Bytes that it added to the tier."""
     reason: str = "weekly"
@@ -461,7 +463,7 @@ class Outcome(StrEnum):
 class Event(Struct, frozen=True, kw_only=True, tag_field="type", tag=str.lower):
     """One line of an operation's journal. `line` counts from 0 and is what `follow` resumes from."""
 
-    at: dt.datetime
+    at: Moment
     line: int = -1
 
 
@@ -556,7 +558,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     seconds: float | None = None
     steps: tuple[StepTime, ...] = ()
     detail: str = ""
-    started: dt.datetime | None = None
+    started: Moment | None = None
     who: str | None = None
 
 

@@ -118,10 +118,15 @@ def _how_far(job: Job, now: dt.datetime) -> Line:
         return *_bar(None), Cell(tr("looking from outside") if job.waiting else step), elapsed
     rate = job.rate()
     speed = "  " + tr("{amount}/s", amount=words.amount(rate, progress.unit)) if rate is not None else ""
-    if not progress.total:
+    if progress.total is None or progress.total <= 0:
         return *_bar(None), Cell(f"{step}  {words.amount(progress.done, progress.unit)}{speed}"), elapsed
-    left = f"  {tr('{time} left', time=words.took((progress.total - progress.done) / rate))}" if rate else ""
-    return *_bar(min(1.0, progress.done / progress.total)), Cell(f"{step}{speed}{left}"), *(() if left else (elapsed,))
+    rest = max(0, progress.total - progress.done)
+    left = f"  {tr('{time} left', time=words.took(rest / rate))}" if rate else ""
+    return (
+        *_bar(min(1.0, max(0.0, progress.done / progress.total))),
+        Cell(f"{step}{speed}{left}"),
+        *(() if left else (elapsed,)),
+    )
 
 
 def _bar(share: float | None) -> Line:

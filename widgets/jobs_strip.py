@@ -85,7 +85,7 @@ class JobsStrip(Static):
 
     def _room(self) -> int:
         """How many lines the strip may take: the fleet stays in sight."""
-        return min(_LINES, max(2, self.screen.size.height // _SHARE)) if self.is_mounted else _LINES
+        return min(_LINES, max(2, self.app.size.height // _SHARE)) if self.is_mounted else _LINES
 
     def _dismissable(self, line: Line, width: int, *, fits: bool) -> list[Line]:
         """The last line with the key that takes the ended ones away; below it where it `fits` and the line is full."""

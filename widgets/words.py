@@ -214,4 +214,7 @@ def amount(count: float, unit: str) -> str:
 
 
 def local(at: dt.datetime, zone: dt.tzinfo, form: str = "%Y-%m-%d %H:%M") -> str:
-    return at.astimezone(zone).strftime(form)
+    try:
+        return at.astimezone(zone).strftime(form)
+    except OverflowError:  # a server may say the year 9999
+        return at.strftime(form)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+import msgspec
 import pytest
 
 from app import readiness
 from app.operations import check
 from app.readiness import Known
 from backends.records import (
+    BootError,
     Certainty,
     Certificate,
     Contact,
@@ -166,6 +168,21 @@ def test_each_doubt_is_a_sentence_of_its_own() -> None:
         "its server cannot be asked: cannot connect",
     )
     assert OWN_SERVER not in verdict(generation(), generation(1, tier="vault")).reasons
+
+
+def test_a_wordpress_that_does_not_start_or_is_not_there_is_a_reason_until_its_server_cannot_even_be_asked() -> None:
+    missing = BootError(message="the document root /srv/nope does not exist on the server")
+    inside = Inspection(agent="1", at=NOW, php_cli="8.2.1", booted=False, boot_error=missing)
+    for kept in ((), (generation(),)):
+        told = readiness.verdict(SITE, Known(generations=kept, inspection=inside, contact=Contact(at=NOW)), NOW)
+        assert told.reasons[-1] == f"WordPress does not start: {missing.message}"
+    closed = msgspec.structs.replace(inside, database_error="Access denied")
+    assert readiness.verdict(SITE, Known(generations=(), inspection=closed), NOW).reasons[-1].endswith("Access denied")
+    silent = Contact(at=NOW, code="ssh_auth", problem="key refused")
+    told = readiness.verdict(SITE, Known(generations=(), inspection=inside, contact=silent), NOW)
+    assert told.reasons == ("it was never backed up", "its server cannot be asked: key refused")
+    well = msgspec.structs.replace(inside, booted=True, boot_error=None)
+    assert readiness.verdict(SITE, Known(generations=(), inspection=well), NOW).reasons == ("it was never backed up",)
 
 
 def test_what_was_never_looked_at_stays_unknown_in_the_status() -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 from tests.operations.program import SCRIPT, Program
 from tests.operations.test_bad_input import another_key
 from tests.terminal.hand import Hand
+from tests.terminal.tmux import Terminal
 
 SITE = """name = "kogyo.example"
 url = "https://127.0.0.1:9/"
@@ -227,3 +229,27 @@ def test_without_a_terminal_it_says_so(program: Program, words: list[str], side:
     first, hint = done.stderr.splitlines()
     assert first == "modoseru: the dashboard needs a terminal"
     assert hint.startswith("  → ")
+
+
+DEFECTIVE = """
+from app.cli import main
+from app.screens.fleet import FleetScreen
+
+def broken(self, news):
+    password = "the password of the host"
+    raise ZeroDivisionError("oops")
+
+FleetScreen.show = broken
+main([])
+"""
+
+
+def test_a_defect_of_the_screen_is_one_line_and_shows_no_locals(program: Program, tmp_path: Path) -> None:
+    environment = {name: program.environment[name] for name in ("MODOSERU_CONFIG", "MODOSERU_STATE")}
+    with Terminal(tmp_path, [sys.executable, "-c", DEFECTIVE], environment | {"LC_ALL": "C.UTF-8"}) as terminal:
+        assert terminal.ended() == 3
+        assert not terminal.alternate
+        lines = [line.rstrip() for line in terminal.scroll.splitlines() if line.strip()]
+    assert lines[0] == "modoseru: this is a defect of Modoseru: ZeroDivisionError: oops"
+    assert lines[1].startswith("  → ")
+    assert "password" not in "".join(lines)

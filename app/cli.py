@@ -265,6 +265,7 @@ async def backup(options: Options, sites: tuple[str, ...], reason: str) -> int:
 @click.argument("site")
 @click.argument("generation", required=False)
 @click.option("--only", multiple=True, metavar="files|database|PATH", help="A part, or paths below the document root.")
+@click.option("--to", metavar="OTHER", help="Another site of the fleet, which takes its address and keeps its keys.")
 @click.option("--fresh", is_flag=True, help="Take nothing over from the live site: after an attack.")
 @click.option("--dry-run", is_flag=True, help="Show what would be lost and what would fail; change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -274,17 +275,26 @@ async def restore(
     site: str,
     generation: str | None,
     only: tuple[str, ...],
+    to: str | None,
     fresh: bool,
     dry_run: bool,
     yes: bool,
 ) -> int:
-    """Bring a site back to a generation; absent, to the newest complete one."""
+    """Bring a site back to a generation; absent, to the newest complete one.
+
+    With --to, another site becomes what SITE was: its files and tables under that site's own address and table prefix,
+    with that site's own wp-config.php.
+    """
     from app import performing, speaking
     from app.operations import restore as plans
 
     part = plans.part(only)
     async with _session(options) as session:
         target = session.fleet.site(site)
+        if to is not None:
+            if part != "all":
+                raise plans.BadRequest("bad_only", "--to brings a whole site", "leave --only out")
+            return await _move(session, target, session.fleet.site(to), generation, options, dry_run=dry_run, yes=yes)
         if dry_run:
             found = await plans.foreseen(session, target, generation, part, fresh=fresh)
             speaking.preview(site, found, part, fresh=fresh, as_json=options.as_json)
@@ -292,6 +302,21 @@ async def restore(
         return await performing.perform(
             session, [target], lambda one: plans.plan(session, one, generation, part, fresh=fresh), options, yes=yes
         )
+
+
+async def _move(
+    session: Session, source: Any, target: Any, generation: str | None, options: Options, *, dry_run: bool, yes: bool
+) -> int:
+    from app import performing, speaking
+    from app.operations import moving
+
+    if dry_run:
+        found = await moving.foreseen(session, source, target, generation)
+        speaking.moved_preview(source, target, found, as_json=options.as_json)
+        return 1 if found.blockers else 0
+    return await performing.perform(
+        session, [target], lambda one: moving.plan(session, source, one, generation), options, yes=yes
+    )
 
 
 @command(main)

@@ -72,6 +72,12 @@ async def watched(session: Session, intent: Intent, options: Options) -> list[An
     return one.seen
 
 
+def _cancelled(name: str) -> ModoseruError:
+    error = ModoseruError("cancelled", f"cancelled; nothing was begun on {name}", "begun again, it goes on from there")
+    error.exit_code = 130
+    return error
+
+
 def _code(ended: Operation | ModoseruError) -> int:
     return guard.exit_code(ended.outcome) if isinstance(ended, Operation) else ended.exit_code
 
@@ -172,6 +178,9 @@ class _Watched:
                 if isinstance(event, Started):
                     self._operation = event.operation
                     self._cancel_if_asked()
+                elif self._asked and event.line < 0 and not self._operation:
+                    # Bytes are brought: nothing has begun that would have to be cancelled.
+                    raise _cancelled(self._site.name)
                 self.seen.append(event)
                 speaking.event(self._site.name, event, self._options.progress)
         except ModoseruError as error:

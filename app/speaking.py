@@ -27,6 +27,7 @@ from backends.records import (
     Operation,
     Outcome,
     Progress,
+    Site,
     SiteStatus,
     State,
     Step,
@@ -235,21 +236,39 @@ def _pending(one: Pending) -> dict[str, Any]:
 
 def preview(site: str, found: Preview, only: str | Sequence[str], *, fresh: bool, as_json: bool) -> None:
     if as_json:
-        _json(
-            {
-                "site": site,
-                "generation": found.generation,
-                "blockers": found.blockers,
-                "warnings": found.warnings,
-                "loss": found.loss,
-                "recommended": found.recommended,
-            }
-        )
+        _json({"site": site, **_foreseen(found)})
         return
     from app.operations.restore import goes
 
     _line(f"Restoring {site} to {found.generation} would mean:")
-    for sentence in goes(found, only):
+    parts = [] if only == "all" else [only] if isinstance(only, str) else only
+    flags = "".join(f" --only {shlex.quote(part)}" for part in parts) + (" --fresh" if fresh else "")
+    _would_mean(found, goes(found, only), f"modoseru restore {site} {found.generation}{flags}")
+
+
+def moved_preview(source: Site, target: Site, found: Preview, *, as_json: bool) -> None:
+    if as_json:
+        _json({"site": source.name, "to": target.name, **_foreseen(found)})
+        return
+    from app.operations.moving import goes
+
+    _line(f"Restoring {source.name} of {found.generation} to {target.name} would mean:")
+    again = f"modoseru restore {source.name} {found.generation} --to {target.name}"
+    _would_mean(found, goes(source, target, found), again)
+
+
+def _foreseen(found: Preview) -> dict[str, object]:
+    return {
+        "generation": found.generation,
+        "blockers": found.blockers,
+        "warnings": found.warnings,
+        "loss": found.loss,
+        "recommended": found.recommended,
+    }
+
+
+def _would_mean(found: Preview, sentences: Sequence[str], again: str) -> None:
+    for sentence in sentences:
         _line(f"  {sentence}")
     for kind, blockers in (("blocked", found.blockers), ("warning", found.warnings)):
         for one in blockers:
@@ -257,9 +276,7 @@ def preview(site: str, found: Preview, only: str | Sequence[str], *, fresh: bool
     if found.blockers:
         aside("  → nothing was changed; it cannot be restored before that is put right")
     else:
-        parts = [] if only == "all" else [only] if isinstance(only, str) else only
-        flags = "".join(f" --only {shlex.quote(part)}" for part in parts) + (" --fresh" if fresh else "")
-        aside(f"  → nothing was changed; to do it: modoseru restore {site} {found.generation}{flags}")
+        aside(f"  → nothing was changed; to do it: {again}")
 
 
 def operations(known: Sequence[Operation], *, nothing: str, as_json: bool) -> None:

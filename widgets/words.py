@@ -94,6 +94,7 @@ _STEPS = {
     "stage": mark("staging"),
     "import": mark("importing the database"),
     "verify": mark("verifying"),
+    "rewrite": mark("rewriting addresses"),
     "switch": mark("switching"),
     "check": mark("looking from outside"),
     "backup": mark("backing up first"),

@@ -44,6 +44,8 @@ class Request(Struct, frozen=True, kw_only=True):
     exclude: tuple[str, ...] = ()
     fields: dict[str, Any] = {}
     """All of it, as it came."""
+    behind: bytes = b""
+    """What followed its line."""
 
     def text(self, name: str, default: str | None = None) -> str:
         value = self.fields.get(name)

@@ -184,7 +184,8 @@ class Sshd:
             process.stdout.write(f"Could not open input file: {agent}\n".encode())
             return 1
         try:
-            fields = json.loads(body)
+            line, _, behind = body.partition(b"\n")
+            fields = json.loads(line)
         except ValueError:
             fields = None
         if not isinstance(fields, dict):
@@ -192,11 +193,11 @@ class Sshd:
             return 2
         marker = str(fields.get("marker", ""))
 
-        async def say(line: dict[str, Any]) -> None:
-            await _write(process, marker, line)
+        async def say(line: dict[str, Any], behind: bytes = b"") -> None:
+            await _write(process, marker, line, behind)
 
         try:
-            request = _request(fields)
+            request = _request(fields, behind)
             reply = await self._twin.serve(_site_of(account, request), verb, request, say)
         except ModoseruError as error:
             await say({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
@@ -205,12 +206,12 @@ class Sshd:
         return 0
 
 
-def _request(fields: dict[str, Any]) -> Request:
+def _request(fields: dict[str, Any], behind: bytes) -> Request:
     marker = fields.get("marker")
     if not isinstance(marker, str) or not _MARKER.fullmatch(marker):
         raise ModoseruError("bad_request", "the request has no marker", "update Modoseru")
     try:
-        return msgspec.convert({**fields, "fields": fields}, Request)
+        return msgspec.convert({**fields, "fields": fields, "behind": behind}, Request)
     except msgspec.ValidationError as error:
         raise ModoseruError("bad_request", f"the request does not fit: {error}", "update Modoseru") from None
 
@@ -255,6 +256,8 @@ async def _everything(process: asyncssh.SSHServerProcess[bytes]) -> bytes:
     return b"".join(parts)
 
 
-async def _write(process: asyncssh.SSHServerProcess[bytes], marker: str, line: dict[str, Any]) -> None:
-    process.stdout.write(b"\n" + marker.encode() + b" " + msgspec.json.encode(line) + b"\n")
+async def _write(
+    process: asyncssh.SSHServerProcess[bytes], marker: str, line: dict[str, Any], behind: bytes = b""
+) -> None:
+    process.stdout.write(b"\n" + marker.encode() + b" " + msgspec.json.encode(line) + b"\n" + behind)
     await process.stdout.drain()

@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import to_builtins
 
@@ -25,14 +25,21 @@ from app.demo.operation import Operation, Request
 from app.demo.restore import conclude, only_of, restore, undo, undoable
 from app.demo.runtime import Runtime
 from app.demo.site import DemoSite
+from app.demo.transfer import receive, send
 from app.demo.update import update
 from app.demo.verify import verify
 from app.demo.worker import Cancelled, Gate, Worker, leave_page
 from backends.records import Finished, ModoseruError, Outcome, Progress, Started
 
 PROTOCOL = 1
-Say = Callable[[dict[str, Any]], Awaitable[None]]
-"""Sends one line of the answer."""
+
+
+class Say(Protocol):
+    """Sends one line of the answer, and raw bytes behind it."""
+
+    def __call__(self, line: dict[str, Any], behind: bytes = b"") -> Awaitable[None]: ...
+
+
 Reply = dict[str, Any]
 
 
@@ -105,6 +112,8 @@ class Twin:
             "operations": self._operations,
             "preview": self._preview,
             "diff": self._diff,
+            "send": self._send,
+            "receive": self._receive,
             "answer": self._answer,
             "follow": self._follow,
             "cancel": self._cancel,
@@ -159,6 +168,14 @@ class Twin:
         reply: Reply = to_builtins(found, builtin_types=(dt.datetime,))
         del reply["site"]
         return reply
+
+    async def _send(self, site: DemoSite, state: Path, request: Request, say: Say) -> Reply:
+        piece, reply = await self.runtime.run(send, Archive(site, state), request)
+        await say({"piece": {"length": len(piece)}}, piece)
+        return dict(reply)
+
+    async def _receive(self, _site: DemoSite, state: Path, request: Request, _say: Say) -> Reply:
+        return dict(await self.runtime.run(receive, state, request))
 
     async def _answer(self, site: DemoSite, state: Path, request: Request, _say: Say) -> Reply:
         """The answer is a file, so that it counts whether or not the process that asked still lives."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from app import policy
-from app.operations import check, look
+from app.operations import check, look, transfer
 from app.operations.intent import Intent
 from backends import ssh
 from backends.agent.client import Agent, AgentError, Ended, Launched
@@ -112,6 +112,9 @@ async def start(session: Session, intent: Intent, *, confirmed: bool) -> AsyncGe
     await session.journal.audit(session.who, "guard", intent.kind, intent.site.name, "asked", intent.question)
     agent = session.agent(intent.site)
     try:
+        async with contextlib.aclosing(_brought(session, intent)) as brought:
+            async for event in brought:
+                yield event
         async with contextlib.aclosing(_Attended(session, intent.site, agent).run(intent=intent)) as events:
             async for event in events:
                 yield event
@@ -121,6 +124,29 @@ async def start(session: Session, intent: Intent, *, confirmed: bool) -> AsyncGe
         if OPERATION_ID.match(error.hint):  # busy, waiting: the operation that is in the way
             raise AgentError(error.code, error.message, f"modoseru follow {intent.site.name} {error.hint}") from error
         raise
+
+
+async def _brought(session: Session, intent: Intent) -> AsyncGenerator[AnyEvent]:
+    """What the operation needs on its server, over as many connections as it takes."""
+    if intent.bring is None:
+        return
+    clock = asyncio.get_running_loop().time
+    until, pause = clock() + PATIENCE, FIRST_PAUSE
+    while True:
+        try:
+            async with contextlib.aclosing(transfer.bring(session, intent.bring, intent.site)) as events:
+                async for event in events:
+                    if isinstance(event, Progress):
+                        until, pause = clock() + PATIENCE, FIRST_PAUSE
+                    yield event
+                return
+        except (AgentError, ssh.Refused) as error:
+            if not passes(error) or clock() > until:
+                raise
+            text = f"{error.message}; it goes on from the last piece that arrived"
+            yield Note(at=dt.datetime.now(dt.UTC), code="reconnecting", text=text, level="warning")
+        await asyncio.sleep(_jittered(pause))
+        pause = min(LONGEST_PAUSE, pause * 2)
 
 
 async def follow(session: Session, site: Site, operation: str) -> AsyncGenerator[AnyEvent]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from app.operations.transfer import Bring
 from backends.records import Site
 
 
@@ -30,3 +31,5 @@ class Intent(Struct, frozen=True, kw_only=True):
     typed: str | None = None
     """The word that must be typed (NFKC-normalised) before it starts: the site is not broken, or many are meant."""
     generation: str | None = None
+    bring: Bring | None = None
+    """Another site's generation that has to be on this site's server first."""

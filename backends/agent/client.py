@@ -12,9 +12,9 @@ PHP is `[server] php`; OPTIONS are `-d disable_functions= -d open_basedir= -d me
 SHA-256 of the agent's bytes. The loader carries `{"marker","state","name","sha256","body"}` as Base64 JSON in the
 line `$request = '…';`; without `body` it only compares. Its reply is `{"installed": true|false}`.
 
-A request has `protocol` (1), `marker` (random hex), `site`, `root`, `state`, `exclude`, `url`, and the verb's own
-fields. An answer is any number of lines; those that begin with the marker and a space hold one JSON object each, all
-others are noise (plugins echo, shells greet):
+A request is one line and has `protocol` (1), `marker` (random hex), `site`, `root`, `state`, `exclude`, `url`, and the
+verb's own fields. An answer is any number of lines; those that begin with the marker and a space hold one JSON object
+each, all others are noise (plugins echo, shells greet):
 
     {"event": {…}}      one event of an operation, as `backends.records.AnyEvent`; `line` counts from 0 without gaps
     {"reply": {…}}      the last line of success
@@ -36,19 +36,29 @@ A connection that ends before the last line is cut, never "done".
                   it cannot compare is a warning (busy; no_root, no_wordpress, no_config: files alone; no_database,
                   damaged, no_order: not all of the database; unreadable: not all of the files) |
 | mark | generation, pinned: bool or null, word: `clean`, `suspect` or null | {"generation": Generation} |
+| send | generation, what: `summary`, `manifest`, `dump` or a pack's id, offset, length (at most 8 MiB) |
+                  a line {"piece": {"length"}}, as many raw bytes, then {"size": of the whole part, "sha256": of the
+                  piece} |
+| receive | transfer (16 to 64 hex digits), what, size (of the whole part), offset, sha256 of the piece; behind the
+                  request's line the piece itself | {"size": bytes that are there now}. Without offset it only tells how
+                  much is there. Pieces lie in `incoming/TRANSFER/`; one that nobody comes back for in three days goes |
 | probe | | launches: lives for a moment after its connection closed |
 | snapshot | reason, keep, min_age_s, front (the front page's title as it was last seen well, or null), signs,
                   full_every_s (every live file is read again when the last time is longer ago), sealed: {id: SHA-256},
                   marked: {id: `clean` or `suspect`}, pinned: [id…] | launches.
                   `sealed`, `marked` and `pinned` are what the client's own journal knows: where `sealed` has any,
                   only those generations (and the new one) fill the places of `keep`, and only its marks count |
-| posts | generation, seal, words | {"generation", "posts": [{id, type, title, status, modified, now}]}: articles (posts and
-                  pages) of the generation whose titles have all the words, or whose ID is the word; the 50 latest. now:
+| posts | generation, seal, words | {"generation", "posts": [{id, type, title, status, modified, now}]}: articles (posts
+                  and pages) of the generation whose titles have all the words, or whose ID is the word; the 50 latest. now:
                   `gone`, `trashed`, `changed`, `same`, or `other` where the ID is another post's |
 | post | generation, seal, id | a Post: what the generation holds, what the site shows, what a restore would change |
 | verify | generation, seal: SHA-256 or null | launches; changes nothing but what is damaged, towards `seal` alone |
-| restore | generation, only (`all`, `files`, `database`, `post:ID` or a list of paths below the root), seal (its hash where the
-                  client keeps one), fresh: bool (nothing live is linked or left as it is) | launches |
+| restore | generation, only (`all`, `files`, `database`, `post:ID` or a list of paths below the root),
+                  seal (its hash where the client keeps one), fresh: bool (nothing live is linked or left as it is) | launches. With `transfer`
+                  and `incoming`: {site, url} of another site whose generation was received: it is read whole against
+                  its summary, its tables take this site's prefix and address (a further step `rewrite` after `verify`),
+                  wp-config.php stays this site's. `preview` takes the same, with {summary: its text} in `incoming`
+                  while its bytes are elsewhere |
 | undo | operation (absent: the newest that can be undone) | launches |
 | update | items: [{kind, slug}], generation | launches |
 | drill | generation, seal | launches; its Finished(done) is a proof, drill_failed and damaged disprove the
@@ -95,8 +105,8 @@ look shows.
 
 Error codes: bad_request, protocol, busy, waiting, no_state (home not writable), not_writable (document root), no_root,
 no_wordpress, no_config, no_database, no_generation, no_operation, nothing_to_undo, no_space, no_switch, small_packet,
-no_grant, dialect, foreign_key, no_post, not_a_post, other_post, other_comment, no_table, columns, too_large, damaged, no_detach, check_failed, put_back, drill_failed, not_judged, needs_hand,
-internal.
+no_grant, dialect, foreign_key, layout, no_post, not_a_post, other_post, other_comment, no_table, columns, too_large,
+damaged, no_detach, check_failed, put_back, drill_failed, not_judged, needs_hand, internal.
 """
 
 from __future__ import annotations
@@ -107,6 +117,7 @@ import datetime as dt
 import functools
 import hashlib
 import json
+import re
 import secrets
 import time
 from collections.abc import AsyncGenerator, Mapping
@@ -140,7 +151,7 @@ OPTIONS = (
 )
 SOURCES = (
     *("core", "operation", "worker", "wordpress", "database", "rows", "tree", "pack", "signs", "scan", "generation"),
-    *("retention", "heal", "verify"),
+    *("retention", "heal", "verify", "transfer", "serialized", "moved"),
     *(
         "switch",
         "restore",
@@ -163,6 +174,9 @@ SOURCES = (
 )
 REPLY_LIMIT = 16 * 1024 * 1024
 LINE_LIMIT = 4 * 1024 * 1024
+PIECE = 4 * 1024 * 1024
+"""Bytes of a part that cross at once: what is in memory here, and what is sent again after a cut."""
+PIECE_TIMEOUT = 300.0
 QUIET = 60.0
 """Seconds: the agent says something every five while it is followed, so silence is a lost connection."""
 COMPARED_FOR = 600.0
@@ -275,6 +289,14 @@ class Matches(msgspec.Struct, frozen=True, kw_only=True):
     posts: tuple[Match, ...] = ()
 
 
+class Piece(msgspec.Struct, frozen=True, kw_only=True):
+    """Some bytes of a part of a generation."""
+
+    content: bytes
+    size: int
+    """Bytes of the whole part."""
+
+
 class Generations(msgspec.Struct, frozen=True, kw_only=True):
     """Newest first, with the SHA-256 of each summary as the server tells it."""
 
@@ -342,9 +364,16 @@ class Agent:
         return _decoded(await self._ask("operations", {}), Operations).operations
 
     async def preview(
-        self, generation: str, only: str | list[str], *, seal: str | None = None, fresh: bool = False
+        self,
+        generation: str,
+        only: str | list[str],
+        *,
+        seal: str | None = None,
+        fresh: bool = False,
+        incoming: Mapping[str, str] | None = None,
     ) -> Preview:
-        request = {"generation": generation, "only": only, "seal": seal, "fresh": fresh}
+        """`incoming`: the site, the url and the summary of another site whose generation it is."""
+        request = {"generation": generation, "only": only, "seal": seal, "fresh": fresh, "incoming": incoming}
         return _decoded(await self._ask("preview", request, timeout=300), Preview)
 
     async def posts(self, generation: str, words: str, *, seal: str | None = None) -> tuple[Match, ...]:
@@ -356,6 +385,23 @@ class Agent:
         """Raises AgentError, code `no_post` where the generation does not hold it."""
         request = {"generation": generation, "id": post, "seal": seal}
         return _decoded(await self._ask("post", request, timeout=300), Post)
+
+    async def piece(self, generation: str, what: str, offset: int) -> Piece:
+        """At most PIECE bytes of a part of a generation. Raises AgentError (damaged)."""
+        marker, answer = await self._answered(
+            "send", {"generation": generation, "what": what, "offset": offset, "length": PIECE}, timeout=PIECE_TIMEOUT
+        )
+        return _piece_of(marker, answer)
+
+    async def received(self, transfer: str, what: str, size: int) -> int:
+        """How many bytes of a part are there, of `size`. Raises AgentError (no_space)."""
+        return int((await self._ask("receive", {"transfer": transfer, "what": what, "size": size}))["size"])
+
+    async def receive(self, transfer: str, what: str, size: int, offset: int, piece: bytes) -> int:
+        """Lays a piece down; returns how many bytes are there now."""
+        fields = {"transfer": transfer, "what": what, "size": size, "offset": offset}
+        fields["sha256"] = hashlib.sha256(piece).hexdigest()
+        return int((await self._ask("receive", fields, timeout=PIECE_TIMEOUT, behind=piece))["size"])
 
     async def mark(self, generation: str, *, pinned: bool | None = None, state: str | None = None) -> Generation:
         """An operator's word: pinned or not, `clean` or `suspect`; None leaves it as it is."""
@@ -434,17 +480,31 @@ class Agent:
     def _words(self, verb: str) -> list[str]:
         return [self._site.server.php, *OPTIONS, f"{self._state}/{agent_name()}", verb]
 
-    async def _ask(self, verb: str, fields: Mapping[str, Any], *, timeout: float = 60) -> dict[str, Any]:
+    async def _ask(
+        self, verb: str, fields: Mapping[str, Any], *, timeout: float = 60, behind: bytes = b""
+    ) -> dict[str, Any]:
+        """The reply. `behind` follows the request's line."""
+        marker, stdout = await self._answered(verb, fields, timeout=timeout, behind=behind)
+        for line in reversed(stdout.split(b"\n")):
+            answer = _answer_of(marker, line)
+            if answer is not None and "event" not in answer:
+                return _reply_of(answer)
+        raise AssertionError
+
+    async def _answered(
+        self, verb: str, fields: Mapping[str, Any], *, timeout: float, behind: bytes = b""
+    ) -> tuple[str, bytes]:
+        """The marker and an answer that has a last line."""
         for attempt in (1, 2):
             await self._install(force=attempt == 2)
             marker, request = self._request(fields)
             done = await self._servers.run(
-                self._site.ssh, self._words(verb), request, timeout=timeout, limit=REPLY_LIMIT
+                self._site.ssh, self._words(verb), request + b"\n" + behind, timeout=timeout, limit=REPLY_LIMIT
             )
             for line in reversed(done.stdout.split(b"\n")):
                 answer = _answer_of(marker, line)
                 if answer is not None and "event" not in answer:
-                    return _reply_of(answer)
+                    return marker, done.stdout
             if attempt == 1 and _is_missing(done.stdout + done.stderr):
                 continue
             raise _no_answer(self._site, done.stdout + done.stderr, done.exit_status)
@@ -529,6 +589,25 @@ def _answer_of(marker: str, line: bytes) -> dict[str, Any] | None:
         raise AgentError("bad_answer", f"the server's answer is not readable: {error}", "look at the server") from error
     tree: dict[str, Any] = visible_tree(answer)
     return tree
+
+
+def _piece_of(marker: str, stdout: bytes) -> Piece:
+    """The raw bytes between the line that counts them and the reply that says their hash."""
+    head = re.search(rb"\n" + marker.encode() + rb' \{"piece":\{"length":(\d{1,8})\}\}\n', stdout)
+    if head is None:
+        # There is no piece where it was refused.
+        line = next(line for line in reversed(stdout.split(b"\n")) if line.startswith(marker.encode()))
+        _reply_of(_answer_of(marker, line) or {})
+        raise AgentError("bad_answer", "the server sent no piece", "look at the server")
+    content = stdout[head.end() : head.end() + int(head[1])]
+    for line in stdout[head.end() + len(content) :].split(b"\n"):
+        answer = _answer_of(marker, line)
+        if answer is not None:
+            reply = _reply_of(answer)
+            if len(content) != int(head[1]) or hashlib.sha256(content).hexdigest() != reply.get("sha256"):
+                raise AgentError("damaged", "a piece changed on its way", "try again")
+            return _decoded({"content": content, "size": reply.get("size")}, Piece)
+    raise AgentError("cut", "the server's answer ends within a piece", "try again")
 
 
 def _told(answer: dict[str, Any]) -> Launched | AnyEvent | Ended:

@@ -8,6 +8,8 @@ final class Generation
     public $packs;
     public $summary;
     public $seal;
+    /** Where it is another site's: a Move. */
+    public $move = null;
 
     /** Its folder, whether or not its summary can be read. Throws no_generation. */
     public static function find(Request $request, $id)
@@ -26,7 +28,35 @@ final class Generation
         $self->id = $id;
         $self->folder = self::find($request, $id);
         $self->packs = $request->folder . '/packs';
-        $text = (string) @file_get_contents($self->folder . '/summary.json');
+        $self->read((string) @file_get_contents($self->folder . '/summary.json'));
+        return $self;
+    }
+
+    /** The generation that the request names; of another site where it says from where. Throws as `open` does, and layout. */
+    public static function asked(Request $request)
+    {
+        $incoming = $request->get('incoming');
+        if ($incoming === null) {
+            return self::open($request, $request->text('generation'));
+        }
+        $self = new self();
+        $self->id = $request->text('generation');
+        if (isset($incoming['summary']) && is_string($incoming['summary'])) {
+            $self->read($incoming['summary']);  // its bytes are not here yet
+        } else {
+            $self->folder = incoming_folder($request);
+            $self->packs = $self->folder . '/packs';
+            $self->read((string) @file_get_contents($self->folder . '/summary.json'));
+        }
+        $self->move = new Move($request, $self);
+        $self->summary = $self->move->placed($self->summary);
+        return $self;
+    }
+
+    private function read($text)
+    {
+        $id = $this->id;
+        $self = $this;
         $self->seal = sha256($text);
         $self->summary = json_decode($text, true);
         if (!is_array($self->summary) || ($self->summary['generation'] ?? '') !== $id) {
@@ -38,7 +68,6 @@ final class Generation
         if (!self::is_complete($self->summary)) {
             throw new Failure('damaged', "the summary of $id lacks a part", 'take another generation');
         }
-        return $self;
     }
 
     /** Everything that is read of a summary later is there, and of its kind. */
@@ -101,7 +130,34 @@ final class Generation
 
     public function manifest()
     {
-        return read_manifest($this->folder . '/manifest');
+        foreach (read_manifest($this->folder . '/manifest') as $entry) {
+            if (!$this->move || !$this->move->leaves($entry)) {
+                yield $entry;
+            }
+        }
+    }
+
+    /** What a table of it is called when it is live. */
+    public function lands_as($table)
+    {
+        return $this->move ? $this->move->lands_as($table) : $table;
+    }
+
+    /** What was brought here, against the summary: every byte, since it lay on another server and came over a third. */
+    public function check_incoming(Operation $operation)
+    {
+        $done = 0;
+        $total = array_sum(array_column($this->summary['packs'], 'size')) + $this->summary['manifest']['size'] + $this->summary['dump']['size'];
+        foreach (array_merge([['manifest', $this->summary['manifest']], ['dump', $this->summary['dump']]], array_map(function ($pack) {
+            return [$pack['id'], $pack];
+        }, $this->summary['packs'])) as list($what, $part)) {
+            $path = part_file($what, $this->folder, $this->packs);
+            if (@filesize($path) !== $part['size'] || file_sha256($path) !== $part['sha256']) {
+                @unlink($path);
+                throw new Failure('damaged', "the part $what of {$this->id} is not what was sealed", 'verify it on its own server, or take another generation');
+            }
+            $operation->progress($done += $part['size'], $total, 'bytes');
+        }
     }
 
     /** The manifest and the dump against the summary, without their content. */
@@ -331,6 +387,7 @@ function sweep_parts(Request $request)
             remove_tree($request->folder . "/packs/$name");
         }
     }
+    forget_incoming($request);
     foreach (glob($request->root . '/modoseru-*.php') ?: [] as $page) {
         if (preg_match('/^modoseru-[0-9a-f]{32}\.php$/', basename($page))) {
             @unlink($page);

@@ -17,7 +17,8 @@ function main(array $argv)
         work(Operation::load((string) ($argv[2] ?? '')));
         return 0;
     }
-    $input = (string) stream_get_contents(STDIN, 16777216);
+    // One line; what follows it is for the verb to read.
+    $input = (string) fgets(STDIN, 16777216);
     if ($verb === 'config') {
         answer_config($input);
         return 0;
@@ -59,15 +60,15 @@ function answer($verb, Request $request)
             Generation::find($request, $request->text('generation'));
         }
         if ($verb === 'restore' || $verb === 'drill') {
-            Generation::open($request, $request->text('generation'));
+            $verb === 'restore' ? Generation::asked($request) : Generation::open($request, $request->text('generation'));
             only_of($request);
         }
         $reply = launch($request, $launched[$verb]);
     } else {
         $verbs = ['inspect' => 'answer_inspect', 'generations' => 'list_generations', 'operations' => 'answer_operations',
             'preview' => 'answer_preview', 'answer' => 'answer_answer', 'follow' => 'answer_follow',
-            'cancel' => 'answer_cancel', 'recover' => 'answer_recover', 'page' => 'answer_page', 'mark' => 'answer_mark', 'diff' => 'answer_diff',
-            'post' => 'answer_post', 'posts' => 'answer_posts'];
+            'send' => 'answer_send', 'receive' => 'answer_receive', 'cancel' => 'answer_cancel', 'recover' => 'answer_recover',
+            'page' => 'answer_page', 'mark' => 'answer_mark', 'diff' => 'answer_diff', 'post' => 'answer_post', 'posts' => 'answer_posts'];
         if (!isset($verbs[$verb])) {
             throw new Failure('bad_request', 'the agent has no such verb', 'update Modoseru');
         }

@@ -70,7 +70,7 @@ final class Preflight
         if (is_dir($root) && !is_array($this->only) && !can_be_renamed($root)) {
             $this->warn('entry_by_entry', "$root cannot be renamed, so its entries are switched one after the other", 'the site is closed for the moment that takes');
         }
-        $this->room();
+        $this->generation->folder === null ? $this->free($this->nearest($root), 2 * $this->generation->summary['counts']['bytes']) : $this->room();
     }
 
     /** Bytes and entries that are not there yet, on the disk where each area is staged, and in the quotas. */
@@ -154,7 +154,7 @@ final class Preflight
                 . size_text(max($largest, 1048576)), 'raise max_allowed_packet');
         }
         $this->grants($database);
-        $this->dialect($database);
+        $this->generation->folder === null || $this->dialect($database);
         $this->strangers($database);
     }
 

@@ -9,7 +9,7 @@ function answer_preview(Request $request)
     if (is_post($only)) {
         return preview_post($request, $generation, $only);
     }
-    $generation->check_index();
+    $generation->move || $generation->check_index();
     $found = Preflight::of($request, $generation, $only);
     foreach (Operation::unfinished($request) as $other) {
         if (Lock::held($request) || $other->asked) {
@@ -17,20 +17,23 @@ function answer_preview(Request $request)
             break;
         }
     }
+    if ($generation->move) {
+        $generation->summary['created'] = '1970-01-02T00:00:00Z';  // whatever the site has is not the other one's
+    }
     $loss = ['posts' => 0, 'comments' => 0, 'users' => 0, 'orders' => 0, 'entries' => 0, 'files' => 0, 'newest' => []];
     $recommended = null;
     if ($only === 'all' || $only === 'database') {
         try {
             $newer = new NewerRows(Database::open(installation_for_restore($request, $generation)), $generation);
             $loss = $newer->counted() + $loss;
-            $recommended = $only === 'all' && $newer->looks_clean() ? 'files' : null;
+            $recommended = $only === 'all' && !$generation->move && $newer->looks_clean() ? 'files' : null;
         } catch (Failure $e) {
             $found->warnings[] = ['code' => $e->word, 'message' => 'what would be lost from the database is not known: ' . $e->getMessage(), 'hint' => $e->hint];
         } catch (mysqli_sql_exception $e) {
             $found->warnings[] = ['code' => 'no_database', 'message' => 'what would be lost from the database is not known: ' . $e->getMessage(), 'hint' => 'look at the tables'];
         }
     }
-    if ($only !== 'database') {
+    if ($only !== 'database' && !$generation->move) {
         $loss['files'] = files_newer($request, $generation, $only);
     }
     return ['generation' => $generation->id, 'blockers' => $found->blockers, 'warnings' => $found->warnings, 'loss' => $loss, 'recommended' => $recommended];

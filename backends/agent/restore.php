@@ -9,6 +9,10 @@ function operation_restore(Operation $operation)
     $generation = sealed_generation($request);
     $operation->remember('generation', $generation->id);
     $only = only_of($request);
+    if ($generation->move) {
+        $operation->remember('incoming', $request->text('transfer'));
+        $generation->check_incoming($operation);
+    }
     if (is_post($only)) {
         restore_post($operation, $generation, post_id($only));
     } else {
@@ -20,7 +24,7 @@ function operation_restore(Operation $operation)
 /** The generation that is asked for; where the client keeps its seal, no other passes for it. */
 function sealed_generation(Request $request)
 {
-    $generation = Generation::open($request, $request->text('generation'));
+    $generation = Generation::asked($request);
     $seal = $request->get('seal');
     if ($seal !== null && $seal !== $generation->seal) {
         throw new Failure('damaged', "the generation {$generation->id} is not the one that was sealed", 'take another generation');
@@ -32,13 +36,16 @@ function sealed_generation(Request $request)
 function restore_generation(Operation $operation, Generation $generation, $only)
 {
     $request = $operation->request;
-    $generation->check_index();
+    $generation->move || $generation->check_index();
     $found = Preflight::of($request, $generation, $only);
     $found->refuse();
     foreach ($found->warnings as $warning) {
         $operation->note($warning['code'], $warning['message'], 'warning');
     }
     $plan = ['units' => [], 'tables' => null, 'closed' => [], 'generation' => $generation->id];
+    if ($generation->move) {
+        unset($plan['generation']);  // nothing of it is linked, so an undo needs nothing of it
+    }
     $operation->step('stage');
     if ($only !== 'database') {
         $plan['units'] = stage_files($operation, $generation, $only);
@@ -51,7 +58,12 @@ function restore_generation(Operation $operation, Generation $generation, $only)
     }
     $operation->step('verify');
     verify_staged($operation, $generation, $only, $plan['tables']);
-    $plan['tables'] && keep_what_is_lost($operation, $generation);
+    if ($generation->move) {
+        $operation->step('rewrite');
+        $plan['tables'] && $generation->move->settle($operation, database_of($operation), $generation, $plan['tables']['list']);
+    } elseif ($plan['tables']) {
+        keep_what_is_lost($operation, $generation);
+    }
     $operation->step('switch');
     $only === 'database' || look_again_at_linked($operation, $generation);
     switch_over($operation, $plan);
@@ -92,6 +104,9 @@ function only_of(Request $request)
  */
 function installation_for_restore(Request $request, Generation $generation)
 {
+    if ($generation->move) {
+        return $generation->move->site;
+    }
     $of = $generation->summary['database'];
     $live = $why = null;
     try {

@@ -31,7 +31,7 @@ function staging_place(Operation $operation, $live)
 function stage_files(Operation $operation, Generation $generation, $only)
 {
     $roots = staging_roots($operation, $generation);
-    $links = $operation->kind !== 'drill' && !$operation->request->get('fresh') ? new Linked($operation->folder . '/linked', 'wb') : null;
+    $links = $operation->kind !== 'drill' && !$operation->request->get('fresh') && !$generation->move ? new Linked($operation->folder . '/linked', 'wb') : null;
     $folder = new StagedFolder($operation->recall('places'));
     $reader = new PackReader($generation->packs);
     $total = $generation->summary['counts']['bytes'];
@@ -66,6 +66,7 @@ function stage_files(Operation $operation, Generation $generation, $only)
             throw new Failure('no_generation', ($wanted === 'all' ? 'no file' : substr($wanted, 5)) . " is in the generation {$generation->id}", 'see modoseru diff, or take another generation');
         }
     }
+    $generation->move && $generation->move->keep_config($operation, $generation);
     $folder->finish();
     $links && $links->close();
     return is_array($only) ? path_units($operation->request, $roots['root'], $only) : whole_units($operation, $roots);

@@ -8,7 +8,7 @@ function stage_tables(Operation $operation, Generation $generation, array $names
     $database = Database::open(installation_for_restore($operation->request, $generation));
     $tag = remember_tables($operation, $database);
     $live = $database->tables();
-    $compares = $operation->kind !== 'drill' && !$operation->request->get('fresh');
+    $compares = $operation->kind !== 'drill' && !$operation->request->get('fresh') && !$generation->move;
     $same = $compares ? (new Sameness($operation, $database, $generation))->among($live) : [];
     foreach ($generation->summary['tables'] as $i => $part) {
         if ($part['kind'] === 'table' && !isset($same[$part['name']])) {
@@ -16,6 +16,13 @@ function stage_tables(Operation $operation, Generation $generation, array $names
         }
     }
     $after = load_tables($operation, $database, $generation, $names);
+    if ($generation->move) {
+        if ($after && !$generation->move->keeps_after()) {
+            $operation->note('not_moved', 'views and triggers of the other site were left behind: its tables have another prefix', 'warning');
+            $after = [];
+        }
+        $names = array_combine(array_map([$generation, 'lands_as'], array_map('strval', array_keys($names))), $names);
+    }
     return ['same' => $same] + plan_tables($database, $names, array_diff_key($live, $same), $after, $tag);
 }
 
@@ -202,7 +209,10 @@ function load_same(Operation $operation, Database $database, array &$tables, arr
 /** Every table that was loaded has the rows that the generation says. */
 function verify_tables(Database $database, Generation $generation, array $list)
 {
-    $rows = array_column($generation->summary['tables'], 'rows', 'name');
+    $rows = [];
+    foreach ($generation->summary['tables'] as $part) {
+        $rows[$generation->lands_as($part['name'])] = $part['kind'] === 'table' ? $part['rows'] : $rows[$generation->lands_as($part['name'])] ?? 0;
+    }
     foreach ($list as $table) {
         if ($table['stage'] !== null && (int) $database->one('SELECT COUNT(*) FROM ' . Database::name($table['stage'])) !== $rows[$table['live']]) {
             throw new Failure('damaged', "the table {$table['live']} was not loaded whole", 'look at the database server\'s log');

@@ -45,6 +45,7 @@ function conclude_switch(Operation $operation, array $answer)
         return;
     }
     $operation->remember('phase', 'done');
+    $operation->recall('incoming') && forget_incoming($operation->request, $operation->recall('incoming'));
     drop_staging($operation);
     forget_evidence($operation->request);
     $operation->finish('done', $keep ? $detail : "taken back; the site now shows: $detail", ['generation' => $operation->recall('generation')]);
@@ -84,7 +85,7 @@ function generations_for_undo(Request $request)
 {
     $needed = [];
     foreach (Operation::all($request) as $operation) {
-        if ($operation->recall('phase') === 'done' && !$operation->recall('forgotten') && $operation->recall('generation')) {
+        if ($operation->recall('phase') === 'done' && !$operation->recall('forgotten') && $operation->recall('generation') && !$operation->recall('incoming')) {
             $needed[$operation->recall('generation')] = true;
         }
     }

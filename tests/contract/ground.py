@@ -27,7 +27,7 @@ class Ground(ABC):
     def agent(self, servers: Servers) -> Agent:
         return Agents(servers).of(self.site)
 
-    async def raw(self, servers: Servers, verb: str, **fields: Any) -> list[dict[str, Any]]:
+    async def raw(self, servers: Servers, verb: str, *, behind: bytes = b"", **fields: Any) -> list[dict[str, Any]]:
         """What another client might say: the answer's lines behind the marker, whatever the marker is."""
         await self.agent(servers).generations()  # the agent is installed
         marker = "0123456789abcdef"
@@ -36,7 +36,7 @@ class Ground(ABC):
             "root": self.site.server.root, "state": self.site.server.state,
         } | fields  # fmt: skip
         words = [self.site.server.php, *OPTIONS, f"{self.site.server.state.removeprefix('~/')}/{agent_name()}", verb]
-        done = await servers.run(self.site.ssh, words, json.dumps(request).encode(), timeout=60)
+        done = await servers.run(self.site.ssh, words, json.dumps(request).encode() + b"\n" + behind, timeout=60)
         lines = done.stdout.decode(errors="replace").split("\n")
         return [json.loads(line[line.index("{") :]) for line in lines if "{" in line]
 

@@ -1,0 +1,61 @@
+"""The twin's `send` and `receive`: pieces of a generation out, pieces of another one in. Blocking."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+from app.demo.archive import DATABASE, HASHES, SUMMARY, TREE, Archive
+from app.demo.operation import Request
+from backends.records import GENERATION_ID, ModoseruError
+
+PIECE_MOST = 8 * 1024 * 1024
+_FILES = {"summary": SUMMARY, "manifest": HASHES, "dump": DATABASE}
+Reply = dict[str, int | str]
+
+
+def send(archive: Archive, request: Request) -> tuple[bytes, Reply]:
+    """A piece and the reply that follows it. A generation's only pack has the generation's id."""
+    name, what = request.text("generation"), request.text("what")
+    archive.present(name)
+    content = _part(archive.folder / name, what, name).read_bytes()
+    offset, length = request.whole("offset", 0), request.whole("length", PIECE_MOST)
+    if not 0 <= offset <= len(content) or not 1 <= length <= PIECE_MOST:
+        raise _bad("there is no such piece")
+    piece = content[offset : offset + length]
+    return piece, {"size": len(content), "sha256": hashlib.sha256(piece).hexdigest()}
+
+
+def receive(state: Path, request: Request) -> Reply:
+    """How much of a part is there, after the piece that came along."""
+    transfer, size = request.text("transfer"), request.whole("size")
+    if not re.fullmatch(r"[0-9a-f]{16,64}", transfer):
+        raise _bad("the name of a transfer is 16 to 64 hex digits")
+    what = request.text("what")
+    path = _part(state / "incoming" / transfer, what, what)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = path.read_bytes() if path.exists() else b""
+    if request.fields.get("offset") is None:
+        content = content if len(content) <= size else b""
+    else:
+        offset, piece = request.whole("offset"), request.behind
+        if not 0 <= offset <= len(content) or offset + len(piece) > size or len(piece) > PIECE_MOST:
+            raise _bad("the piece does not fit what is there")
+        if hashlib.sha256(piece).hexdigest() != request.text("sha256"):
+            raise ModoseruError("damaged", "a piece changed on its way", "try again")
+        content = content[:offset] + piece
+    path.write_bytes(content)
+    return {"size": len(content)}
+
+
+def _part(folder: Path, what: str, pack: str) -> Path:
+    if what in _FILES:
+        return folder / _FILES[what]
+    if not GENERATION_ID.match(what) or what != pack:
+        raise _bad("a generation has no such part")
+    return folder / TREE
+
+
+def _bad(message: str) -> ModoseruError:
+    return ModoseruError("bad_request", message, "update Modoseru")

@@ -1,0 +1,123 @@
+"""Brings the bytes of a generation from one site's server to another's, through this machine, a piece at a time.
+
+They lie in `incoming/` there and are nobody's generation: the restore that follows reads all of it against the summary.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from backends.agent.client import Agent, AgentError
+from backends.records import Note, Progress, Site
+
+if TYPE_CHECKING:
+    from app.session import Session
+
+SUMMARY_MOST = 8 * 1024 * 1024
+"""Bytes: a summary has a line's worth for each table and pack; a request that carries it has at most 16 MiB."""
+Size = Annotated[int, Meta(ge=0)]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+
+
+class Sealed(Struct, frozen=True):
+    """A part as the summary has it."""
+
+    size: Size
+    sha256: Sha256
+
+
+class SealedPack(Sealed, frozen=True):
+    id: Annotated[str, Meta(pattern=r"^\d{8}T\d{6}Z\Z")]
+
+
+class Summary(Struct, frozen=True):
+    """Of a generation's summary, what tells its parts apart."""
+
+    manifest: Sealed
+    dump: Sealed
+    packs: tuple[SealedPack, ...]
+
+    def parts(self) -> dict[str, Sealed]:
+        """By the name that the agent's `send` knows them by."""
+        return {"manifest": self.manifest, "dump": self.dump, **{pack.id: pack for pack in self.packs}}
+
+
+class Bring(Struct, frozen=True, kw_only=True):
+    """What has to be on the target's server before its operation can begin."""
+
+    source: Site
+    generation: str
+    text: bytes
+    """The summary's bytes, as they were sealed."""
+
+    @property
+    def seal(self) -> str:
+        return hashlib.sha256(self.text).hexdigest()
+
+    @property
+    def transfer(self) -> str:
+        """The same for the same generation, so that a transfer goes on where an earlier one ended."""
+        return hashlib.sha256(f"{self.source.name} {self.generation} {self.seal}".encode()).hexdigest()[:32]
+
+    def summary(self) -> Summary:
+        """Raises AgentError (damaged)."""
+        try:
+            return msgspec.json.decode(self.text, type=Summary)
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            raise _damaged(self.source, "summary") from error
+
+
+async def summary_of(agent: Agent, site: Site, generation: str) -> Bring:
+    """Raises AgentError: damaged where what is there is no summary, and whatever the server raises."""
+    text = b""
+    while True:
+        piece = await agent.piece(generation, "summary", len(text))
+        text += piece.content
+        if len(text) > SUMMARY_MOST or not piece.content:
+            raise _damaged(site, "summary")
+        if len(text) >= piece.size:
+            found = Bring(source=site, generation=generation, text=text)
+            found.summary()
+            return found
+
+
+async def bring(session: Session, wanted: Bring, target: Site) -> AsyncGenerator[Note | Progress]:
+    """Brings what is not there yet; its events have no line and are in no journal.
+
+    Every part is hashed on its way where it comes from its first byte. Raises AgentError: damaged, no_space, cut, and
+    whatever either server raises. Begun again, it goes on after the last whole piece.
+    """
+    source, there = session.agent(wanted.source), session.agent(target)
+    parts = wanted.summary().parts()
+    total, done = sum(part.size for part in parts.values()), 0
+    now = dt.datetime.now(dt.UTC)
+    yield Note(at=now, code="bringing", text=f"{wanted.generation} is brought from {wanted.source.ssh.host}")
+    for what, part in parts.items():
+        offset = await there.received(wanted.transfer, what, part.size)
+        passing = hashlib.sha256() if offset == 0 else None
+        yield Progress(at=dt.datetime.now(dt.UTC), done=done + offset, total=total)
+        while offset < part.size:
+            piece = await source.piece(wanted.generation, what, offset)
+            if piece.size != part.size or not piece.content:
+                raise _damaged(wanted.source, what)
+            if passing is not None:
+                passing.update(piece.content)
+                if offset + len(piece.content) == part.size and passing.hexdigest() != part.sha256:
+                    await there.receive(wanted.transfer, what, part.size, 0, b"")
+                    raise _damaged(wanted.source, what)
+            offset = await there.receive(wanted.transfer, what, part.size, offset, piece.content)
+            yield Progress(at=dt.datetime.now(dt.UTC), done=done + offset, total=total)
+        done += part.size
+    await there.receive(wanted.transfer, "summary", len(wanted.text), 0, wanted.text)
+
+
+def _damaged(site: Site, what: str) -> AgentError:
+    return AgentError(
+        "damaged", f"the part {what} of the generation is not what was sealed", f"see modoseru verify {site.name}"
+    )

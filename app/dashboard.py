@@ -19,7 +19,6 @@ from textual import events, on
 from textual.app import App
 from textual.command import CommandPalette
 from textual.screen import Screen
-from textual.timer import Timer
 from textual.widgets import Input
 
 from app.actions import BY_ID, Place, allowed
@@ -89,8 +88,10 @@ class Dashboard(App[None]):
         self._fresh: dict[str, SiteStatus] = {}
         self._looking = [0, 0]
         self._tally = Tally()
-        self._frame: Timer | None = None
-        self._resting: Timer | None = None
+        # The loop's own handles: a one-shot timer of Textual is dropped without a word where the loop was busy past its
+        # time (`Timer(skip=True)`), and nothing would be painted any more.
+        self._frame: asyncio.TimerHandle | None = None
+        self._resting: asyncio.TimerHandle | None = None
         self._drawn = self._counted = -1e9
         self._errands: set[asyncio.Task[None]] = set()
         self._jobs_moved = False
@@ -139,6 +140,9 @@ class Dashboard(App[None]):
             self._close_messages_no_wait()
 
     async def on_unmount(self) -> None:
+        for handle in (self._frame, self._resting):
+            if handle is not None:
+                handle.cancel()
         await self.jobs.detach()
         for task in self._errands:
             task.cancel()
@@ -205,10 +209,9 @@ class Dashboard(App[None]):
     @on(FleetList.Highlighted)
     def _other_site(self) -> None:
         """The pane follows when the cursor rests: a key that is held down paints the list alone."""
-        if self._resting is None:
-            self._resting = self.set_timer(REST_S, self._rested)
-        else:
-            self._resting.reset()
+        if self._resting is not None:
+            self._resting.cancel()
+        self._resting = asyncio.get_running_loop().call_later(REST_S, self.call_later, self._rested)
 
     def _rested(self) -> None:
         self._resting = None
@@ -251,7 +254,7 @@ class Dashboard(App[None]):
         """Repaint with the next frame."""
         if self._frame is None and self.is_running:
             wait = max(0.001, self._drawn + FRAME_S - monotonic())
-            self._frame = self.set_timer(wait, self._draw_frame)
+            self._frame = asyncio.get_running_loop().call_later(wait, self.call_later, self._draw_frame)
 
     def _draw_frame(self) -> None:
         self._frame, self._drawn = None, monotonic()

@@ -6,6 +6,7 @@ operator pauses, and the row under the cursor stays where it is on the screen.
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from collections.abc import Callable, Iterable
 from time import monotonic
@@ -19,7 +20,6 @@ from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
-from textual.timer import Timer
 
 from backends.records import State
 from widgets.cells import Tone
@@ -77,7 +77,7 @@ class FleetList(ScrollView, can_focus=True, inherit_bindings=False):
         self._sort = "worst"
         self._unsettled = False
         self._touched = -1e9
-        self._timer: Timer | None = None
+        self._settling: asyncio.TimerHandle | None = None
 
     # ------------------------------------------------------------ what it holds
 
@@ -177,11 +177,17 @@ class FleetList(ScrollView, can_focus=True, inherit_bindings=False):
         return self._texts[name]
 
     def _settle_later(self) -> None:
-        if self._timer is None and self.is_attached:
-            self._timer = self.set_timer(self._settle_s, self._settle_if_quiet)
+        """By the loop's own clock: a one-shot timer of Textual is dropped where the loop was busy past its time."""
+        if self._settling is None and self.is_attached:
+            loop = asyncio.get_running_loop()
+            self._settling = loop.call_later(self._settle_s, self.call_later, self._settle_if_quiet)
+
+    def on_unmount(self) -> None:
+        if self._settling is not None:
+            self._settling.cancel()
 
     def _settle_if_quiet(self) -> None:
-        self._timer = None
+        self._settling = None
         if monotonic() - self._touched < self._settle_s:
             self._settle_later()
         elif self._unsettled:

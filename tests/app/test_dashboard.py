@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+from textual.timer import Timer
 from textual.widgets import Input
 
 from app.actions import ACTIONS
@@ -193,3 +195,19 @@ async def test_help_names_every_action() -> None:
         for action in ACTIONS:
             assert action.says in shown
         await pilot.press("escape")
+
+
+async def test_a_timer_that_is_lost_stops_no_repaint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Textual drops a one-shot timer without a word where the loop was busy past its time."""
+    begin = Timer._start
+    monkeypatch.setattr(Timer, "_start", lambda timer: None if timer._repeat == 0 else begin(timer))
+    desk = FakeDesk(fleet())
+    desk.looks_end = False
+    async with opened(desk) as (app, _, pilot):
+        name = app.fleet.list.shown[-1]
+        desk.results.put_nowait(status(name, health=broken("status 500", 500)))
+        await until(pilot, lambda: "500" in app.fleet.list.plain(name))
+        await pilot.press("j")
+        await until(pilot, lambda: app.fleet.list.site is not None and app.fleet.list.site in app.fleet.pane.plain)
+        desk.results.put_nowait(status(name, health=broken("status 503", 503)))
+        await until(pilot, lambda: "503" in app.fleet.list.plain(name))

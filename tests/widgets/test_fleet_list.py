@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 from textual.app import App, ComposeResult
 from textual.geometry import Region
 from textual.pilot import Pilot
+from textual.timer import Timer
 
 from backends.records import Certainty
 from tests.widgets.made import NOW, broken, status, updates
@@ -109,8 +112,15 @@ async def test_it_settles_by_itself_only_when_the_keys_are_quiet() -> None:
     async with app.run_test() as pilot:
         app.list.put(row(f"site-{number}.example") for number in range(5))
         app.list.put([down("site-3.example")])
-        while app.list.shown[0] != "site-3.example":
-            await pilot.pause(0.01)
+        async with asyncio.timeout(10):
+            while app.list.shown[0] != "site-3.example":
+                await pilot.pause(0.01)
+
+
+async def test_it_settles_though_a_timer_was_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = Timer._start
+    monkeypatch.setattr(Timer, "_start", lambda timer: None if timer._repeat == 0 else begin(timer))
+    await test_it_settles_by_itself_only_when_the_keys_are_quiet()
 
 
 async def test_one_change_repaints_one_row() -> None:

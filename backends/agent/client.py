@@ -54,8 +54,8 @@ A connection that ends before the last line is cut, never "done".
 | post | generation, seal, id | a Post: what the generation holds, what the site shows, what a restore would change |
 | verify | generation, seal: SHA-256 or null | launches; changes nothing but what is damaged, towards `seal` alone |
 | restore | generation, only (`all`, `files`, `database`, `post:ID` or a list of paths below the root),
-                  seal (its hash where the client keeps one), fresh: bool (nothing live is linked or left as it is) | launches. With `transfer`
-                  and `incoming`: {site, url} of another site whose generation was received: it is read whole against
+                  seal (its hash where the client keeps one), fresh: bool (nothing live is linked or left as it is) |
+                  launches. With `transfer` and `incoming`: {site, url} of another site whose generation was received: it is read whole against
                   its summary, its tables take this site's prefix and address (a further step `rewrite` after `verify`),
                   wp-config.php stays this site's. `preview` takes the same, with {summary: its text} in `incoming`
                   while its bytes are elsewhere |

@@ -11,8 +11,6 @@ from tests.app.dashboard_pilot import opened, until
 from tests.widgets.made import fleet
 
 MESSAGE = f"kogyo@sv1.host.example:22: the host key has changed: pinned SHA256:{'a' * 43}, shown SHA256:{'b' * 43}"
-    "kogyo@sv1.host.example:22: the host key has changed: pinned SHA256:" + "a" * 43 + ", shown SHA256:" + "b" * 43
-)
 HINT = "nothing was sent; ask the host whether the server was moved or renewed; only then accept the new key (the end)"
 
 

@@ -73,6 +73,8 @@ class FleetList(ScrollView, can_focus=True, inherit_bindings=False):
         self._strips: dict[tuple[str, bool], Strip] = {}
         self._styles: dict[tuple[bool, Tone], Style] = {}
         self._cursor: str | None = None
+        self._held: SortKey | None = None
+        """The key by which the cursor's row will stand when the cursor has left it."""
         self._query = ""
         self._sort = "worst"
         self._unsettled = False
@@ -117,6 +119,13 @@ class FleetList(ScrollView, can_focus=True, inherit_bindings=False):
             self._rows[name] = row
             self._texts.pop(name, None)
             key = order(row)
+            if name == self._cursor and name in self._keys:
+                # What an operator has just mended stays under the hand; `_set_cursor` lets it go.
+                self._held = key if key != self._keys[name] else None
+                if not self._query:
+                    self._repaint(name)
+                    continue
+                key = self._keys[name]
             if self._keys.get(name) != key or self._query:
                 self._keys[name] = key
                 self._unsettled = True
@@ -136,6 +145,7 @@ class FleetList(ScrollView, can_focus=True, inherit_bindings=False):
         self._sort = column
         order = BY_ID[column].order
         self._keys = {name: order(row) for name, row in self._rows.items()}
+        self._held = None
         self.settle(follow=True)
 
     def next_sort(self) -> str:
@@ -238,6 +248,10 @@ class FleetList(ScrollView, can_focus=True, inherit_bindings=False):
         if name == self._cursor:
             return
         before, self._cursor = self._cursor, name
+        if before is not None and self._held is not None:
+            self._keys[before], self._held = self._held, None
+            self._unsettled = True
+            self._settle_later()
         for changed in (before, name):
             if changed is not None:
                 self._repaint(changed, keep=True)

@@ -85,6 +85,25 @@ async def test_the_cursor_stays_on_its_site() -> None:
         assert fleet.site == "site-00005.example"
 
 
+async def test_a_site_that_was_mended_stays_until_the_cursor_leaves_it() -> None:
+    async with opened(20) as (fleet, _):
+        fleet.put([down("site-00010.example"), down("site-00011.example")])
+        fleet.settle()
+        fleet.move("top")
+        assert fleet.site == "site-00010.example"
+        before = fleet.shown
+        fleet.put([row("site-00010.example")])
+        fleet.settle()
+        assert fleet.shown == before
+        fleet.move("down")
+        fleet.settle()
+        assert fleet.shown[:2] == ("site-00011.example", "site-00000.example")
+        assert fleet.site == "site-00011.example"
+        fleet.put([row("site-00011.example")])
+        fleet.set_sort("worst")
+        assert fleet.shown[0] == "site-00000.example"
+
+
 async def test_the_row_under_the_cursor_keeps_its_line_on_the_screen() -> None:
     async with opened(200) as (fleet, pilot):
         fleet.move("bottom")

@@ -124,9 +124,22 @@ def test_worst_first() -> None:
     assert names.index("bengoshi.example") < names.index("nouen.example") < names.index("zeirishi.example")
 
 
-def test_every_column_orders_every_fleet() -> None:
-    for column in BY_ID.values():
-        sorted((FleetRow(status=found) for _, found in fleet()), key=column.order)
+@pytest.mark.parametrize(
+    ("column", "first", "last"),
+    [
+        ("worst", ["shika.example", "hanaya.example", "sushi-matsu.example"], "zeirishi.example"),
+        ("site", ["bengoshi.example", "cafe-mori.example", "gakuen.example"], "zeirishi.example"),
+        ("restorable", ["old-shop.example", "shika.example", "hacked.example"], "zeirishi.example"),
+        ("server", ["old-shop.example", "shika.example", "kensetsu-yamada.example"], "hacked.example"),
+        ("cert", ["ryokan.example", "shika.example", "bengoshi.example"], "gakuen.example"),
+        ("domain", ["shika.example", "sakura-kai.example", "kominkan.example"], "toshi-keikaku.example"),
+        ("updates", ["old-shop.example", "nouen.example", "hacked.example"], "zeirishi.example"),
+    ],
+)
+def test_a_column_puts_first_what_wants_a_hand(column: str, first: list[str], last: str) -> None:
+    rows = sorted((FleetRow(status=found) for _, found in fleet()), key=BY_ID[column].order)
+    assert [row.name for row in rows][:3] == first
+    assert rows[-1].name == last
 
 
 def test_complaints_are_sentences_gravest_first() -> None:

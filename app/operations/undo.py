@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zoneinfo
 from typing import TYPE_CHECKING
 
 from app.operations import look, restore
@@ -26,7 +27,8 @@ async def plan(session: Session, site: Site) -> Intent:
             f"restore a generation: modoseru generations {site.name}",
         )
     expected = await look.before(session, site)
-    began = f" of {last.started:%Y-%m-%d %H:%M} UTC" if last.started else ""
+    zone = zoneinfo.ZoneInfo(session.fleet.settings.fleet.timezone)
+    began = f" of {last.started.astimezone(zone):%Y-%m-%d %H:%M %Z}" if last.started else ""
     return Intent(
         kind="undo",
         site=site,

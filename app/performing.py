@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from app import prompting, speaking
 from app.operations import guard
-from app.operations.intent import Intent
+from app.operations.intent import Intent, same_word
 from backends.records import AnyEvent, ModoseruError, Operation, Outcome, Site, Started
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ async def _asked(intent: Intent, options: Options) -> Intent | ModoseruError:
         agreed = await prompting.agreed("Go on?")
     else:
         typed = await prompting.line(f"The site is not broken. Type {intent.typed} to go on:")
-        agreed = guard.same_word(intent.typed, typed)
+        agreed = same_word(intent.typed, typed)
         if typed and not agreed:
             return guard.Refused("not_typed", f"that is another name; {intent.site.name} was not changed", "")
     return intent if agreed else guard.Refused("not_confirmed", f"{intent.site.name} was not changed", "")

@@ -11,7 +11,6 @@ import contextlib
 import datetime as dt
 import itertools
 import random
-import unicodedata
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
@@ -94,11 +93,6 @@ def writable(session: Session, site: Site, what: str) -> None:
     else:
         return
     raise Refused("read_only", f"{where}: {what}", hint)
-
-
-def same_word(wanted: str, typed: str) -> bool:
-    """A name typed with an input method on may be full-width: compared as NFKC."""
-    return unicodedata.normalize("NFKC", typed).strip().casefold() == unicodedata.normalize("NFKC", wanted).casefold()
 
 
 async def start(session: Session, intent: Intent, *, confirmed: bool) -> AsyncGenerator[AnyEvent]:

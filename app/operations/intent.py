@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any
 
 from msgspec import Struct
@@ -33,3 +34,8 @@ class Intent(Struct, frozen=True, kw_only=True):
     generation: str | None = None
     bring: Bring | None = None
     """Another site's generation that has to be on this site's server first."""
+
+
+def same_word(wanted: str, typed: str) -> bool:
+    """A name typed with an input method on may be full-width: compared as NFKC."""
+    return unicodedata.normalize("NFKC", typed).strip().casefold() == unicodedata.normalize("NFKC", wanted).casefold()

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from app.operations import backup, guard, restore
-from app.operations.intent import Intent
+from app.operations.intent import Intent, same_word
 from app.session import Session
 from backends import ssh
 from backends.agent.client import Agent
@@ -390,7 +390,7 @@ def test_a_failure_is_tried_again_only_where_it_may_pass(code: str, cause: str |
 
 @pytest.mark.parametrize(("typed", "same"), [("ＫＯＧＹＯ．example ", True), ("kogyo.exampl", False), ("", False)])
 def test_a_name_typed_with_an_input_method_is_the_name(typed: str, same: bool) -> None:
-    assert guard.same_word("kogyo.example", typed) is same
+    assert same_word("kogyo.example", typed) is same
 
 
 def test_lost_sight_and_needs_a_hand_end_alike() -> None:

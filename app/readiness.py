@@ -155,5 +155,5 @@ def status(site: Site, known: Known, now: dt.datetime) -> SiteStatus:
         certificate=certificate,
         domain=domain,
         versions=versions,
-        updates=tuple(inspection.updates if inspection else ()),
+        updates=tuple(inspection.updates) if inspection is not None and inspection.updates_checked else None,
     )

@@ -150,7 +150,7 @@ def _status(one: SiteStatus) -> dict[str, Any]:
         "certificate": _only(one.certificate, _CERTIFICATE_FIELDS),
         "domain": _only(one.domain, _DOMAIN_FIELDS),
         "versions": one.versions,
-        "updates": [_only(update, _UPDATE_FIELDS) for update in one.updates],
+        "updates": None if one.updates is None else [_only(update, _UPDATE_FIELDS) for update in one.updates],
     }
 
 

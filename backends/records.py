@@ -445,7 +445,8 @@ class SiteStatus(Struct, frozen=True, kw_only=True):
     certificate: Certificate
     domain: Domain
     versions: Versions = Versions()
-    updates: tuple[Update, ...] = ()
+    updates: tuple[Update, ...] | None = None
+    """None: unknown, because the site was not seen inside or could not ask; that is not the same as none."""
 
 
 # ---------------------------------------------------------------- operations and events

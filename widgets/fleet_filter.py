@@ -31,7 +31,7 @@ def searched(row: FleetRow) -> str:
         tr(words.STATE_WORDS[urgency(status)]),
     ]
     parts += [verdict, tr(words.VERDICT_WORDS[verdict]), wrong(status)]
-    parts += [update.slug for update in status.updates]
+    parts += [update.slug for update in status.updates or ()]
     if verdict is Certainty.FAILED:
         parts.append("unrestorable")
     return folded("\n".join(parts))

@@ -70,7 +70,7 @@ def urgency(status: SiteStatus) -> State:
     states = (status.health.state, status.certificate.state, status.domain.state)
     if State.CRITICAL in states or status.verdict is Certainty.FAILED:
         return State.CRITICAL
-    if State.WARNING in states or status.verdict is Certainty.STALE or any(u.security for u in status.updates):
+    if State.WARNING in states or status.verdict is Certainty.STALE or any(u.security for u in status.updates or ()):
         return State.WARNING
     return State.UNKNOWN if status.health.state is State.UNKNOWN else State.OK
 
@@ -95,7 +95,7 @@ def complaints(status: SiteStatus) -> tuple[Complaint, ...]:
         found.append(Complaint(status.certificate.state, _certificate_complaint(status.certificate)))
     if domain.state in _WRONG and domain.days_left is not None:
         found.append(Complaint(domain.state, tr("domain: {what}", what=words.days_words(domain.days_left))))
-    if security := sum(1 for update in status.updates if update.security):
+    if security := sum(1 for update in status.updates or () if update.security):
         found.append(Complaint(State.WARNING, tr_n("{n} security update", "{n} security updates", security)))
     return tuple(sorted(found, key=lambda complaint: _STATE_RANK[complaint.state]))
 
@@ -126,7 +126,7 @@ def worst_first(row: FleetRow) -> SortKey:
     status = row.status
     health = _STATE_RANK[status.health.state]
     verdict = _VERDICT_RANK[status.verdict]
-    return _STATE_RANK[urgency(status)], health, verdict, soonest(status), -len(status.updates), status.name
+    return _STATE_RANK[urgency(status)], health, verdict, soonest(status), -len(status.updates or ()), status.name
 
 
 def light(status: SiteStatus) -> Cell:
@@ -216,6 +216,8 @@ def _domain(row: FleetRow, _now: dt.datetime) -> Cell:
 
 
 def _updates(row: FleetRow, _now: dt.datetime) -> Cell:
+    if row.status.updates is None:
+        return Cell("?", Tone.DIM)
     count = len(row.status.updates)
     security = any(update.security for update in row.status.updates)
     tone = Tone.WARN if security else Tone.PLAIN if count else Tone.DIM
@@ -271,7 +273,7 @@ COLUMNS = (
            lambda row: (sum(g.tier == "vault" for g in row.status.generations), row.name)),
     Column("cert", mark("cert"), 5, 0, _cert, lambda row: (_known(row.status.certificate.days_left), row.name), True),
     Column("domain", mark("dom"), 5, 64, _domain, lambda row: (_known(row.status.domain.days_left), row.name), True),
-    Column("updates", mark("upd"), 3, 0, _updates, lambda row: (-len(row.status.updates), row.name), True),
+    Column("updates", mark("upd"), 3, 0, _updates, lambda row: (-len(row.status.updates or ()), row.name), True),
     Column("owner", mark("owner"), 12, 94, _owner, lambda row: (row.status.owner or "\uffff", row.name)),
     Column("rto", mark("RTO"), 7, 150, _rto, lambda row: (-(row.status.rto_s or _NEVER), row.name), True),
     Column("wordpress", mark("WP"), 6, 160, _wordpress, lambda row: (row.status.versions.wordpress or "", row.name)),

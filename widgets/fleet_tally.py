@@ -21,7 +21,7 @@ class Tally:
             critical=int(urgency(status) is State.CRITICAL),
             unrestorable=int(status.verdict is Certainty.FAILED),
             expiring=int(_expiring(status)),
-            updates=len(status.updates),
+            updates=len(status.updates or ()),
         )
         self._sums.subtract(self._parts.get(status.name, Counter()))
         self._sums.update(part)

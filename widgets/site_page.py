@@ -259,6 +259,8 @@ def update_line(kind: str, name: str, change: str, security: bool | None) -> Lin
 
 
 def _pending(status: SiteStatus, limit: int) -> list[Line]:
+    if status.updates is None:
+        return [(*_heading(tr("Updates")), Cell("  " + tr("unknown"), Tone.DIM))]
     lines = [_heading(tr("Updates"), len(status.updates))]
     for update in sorted(status.updates, key=lambda update: not update.security)[:limit]:
         change = f"{said(update.from_, 20) or '?'} → {said(update.to, 20) or '?'}"

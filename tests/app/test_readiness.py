@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from app import readiness
 from app.operations import check
@@ -189,7 +190,7 @@ def test_what_was_never_looked_at_stays_unknown_in_the_status() -> None:
     status = readiness.status(SITE, Known(), NOW)
     assert {status.health.state, status.certificate.state, status.domain.state} == {State.UNKNOWN}
     assert status.generations == ()
-    assert status.updates == ()
+    assert status.updates is None
     assert status.versions.wordpress is None
 
 
@@ -197,6 +198,7 @@ def test_the_status_carries_what_is_known() -> None:
     inspection = Inspection(
         agent="1", at=NOW, php_cli="8.2.1", php_web="8.3.0", wordpress="7.1.1",
         database_engine="mariadb", database_version="10.11", updates=(Update(kind="core", slug="wordpress"),),
+        updates_checked=True,
     )  # fmt: skip
     known = Known(
         health=Health(state=State.OK, http_status=200),
@@ -215,6 +217,13 @@ def test_the_status_carries_what_is_known() -> None:
     )
     assert status.updates == inspection.updates
     assert status.owner == "duty A"
+
+
+def test_updates_that_could_not_be_asked_for_are_unknown_not_none() -> None:
+    unasked = Inspection(agent="1", at=NOW, php_cli="8.2.1", updates_checked=False)
+    assert readiness.status(SITE, Known(inspection=unasked), NOW).updates is None
+    asked = replace(unasked, updates_checked=True)
+    assert readiness.status(SITE, Known(inspection=asked), NOW).updates == ()
 
 
 # ---------------------------------------------------------------- generations that are gone

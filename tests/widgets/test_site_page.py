@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from backends.records import Certainty, SiteStatus
 from tests.widgets.made import JST, NOW, generation, site, status
+from widgets.fleet_row import FleetRow, plain
 from widgets.site_page import SiteNews, overview
 
 
@@ -33,3 +34,12 @@ def test_a_drill_that_took_much_longer_than_those_before_it_is_marked() -> None:
     assert takes(80, 41, 40, 43) == ["1:20", "↑,", "before", "that", "41", "s,", "40", "s,", "43", "s"]
     assert "↓," in takes(20, 41, 40, 43)
     assert takes(43, 41) == ["43", "s,", "before", "that", "41", "s"]
+
+
+def test_unknown_updates_are_not_shown_as_none() -> None:
+    asked = status("a.example")
+    unasked = replace(asked, updates=None)
+    shown = [line for line in told(unasked) if line.startswith("Updates")]
+    assert shown == ["Updates  unknown"]
+    assert plain(FleetRow(status=unasked), 80, NOW).split()[-1] == "?"
+    assert plain(FleetRow(status=asked), 80, NOW).split()[-1] == "0"

@@ -74,7 +74,7 @@ ACTIONS = (
     Action("copy", "y", mark("copy"), mark("Copy what is shown"), Place.SITE),
     Action("filter", "slash", mark("filter"), mark("Show only some sites"), Place.FLEET, shown="/"),
     Action("sort", "s", mark("sort"), mark("Order the list by the next column"), Place.FLEET),
-    Action("problem", "n", mark("next problem"), mark("Go to the next site that is not well"), Place.FLEET),
+    Action("problem", "n", mark("problem"), mark("Go to the next site that is not well"), Place.FLEET),
     Action("refresh", "f5,ctrl+r", mark("look at all"), mark("Look at every site now"), Place.FLEET),
     Action("dismiss", "D", mark("dismiss"), mark("Dismiss the operations that have ended"), Place.FLEET),
     Action("down", "j,down", mark("down one"), mark("Down"), Place.MOVE, shown="j ↓"),

@@ -21,7 +21,7 @@ from textual.command import CommandPalette
 from textual.screen import Screen
 from textual.widgets import Input
 
-from app.actions import BY_ID, Place, allowed
+from app.actions import ACTIONS, BY_ID, Place, allowed
 from app.desk import Desk
 from app.jobs import Jobs, defect
 from app.screens.about_site import AboutSite, Scene
@@ -56,6 +56,12 @@ REFRESH_S = 600.0
 """How often the whole fleet is looked at while the dashboard is open."""
 JOIN_S = 15.0
 """How often the journal is asked for operations that others have started."""
+OF_SCREENS = {action.id for action in ACTIONS if action.place in {Place.MOVE, Place.BACK}} | {
+    "filter",
+    "sort",
+    "problem",
+}
+"""Actions that each screen does in its own way (`act`)."""
 THEMES = ("textual-dark", "textual-light", "ansi-dark")
 
 
@@ -95,8 +101,40 @@ class Dashboard(App[None]):
         self._drawn = self._counted = -1e9
         self._errands: set[asyncio.Task[None]] = set()
         self._jobs_moved = False
+        self._cancelling: dict[str, str] = {}
         self.jobs = Jobs(desk, now, self._job_moved, self._job_ended)
         self.fleet = FleetScreen(Scene(desk.name, desk.zone, now, desk.read_only))
+
+    @cached_property
+    def of_site(self) -> dict[str, Callable[[Site], None]]:
+        """What the actions on a site do, by their ids."""
+        return {
+            "open": self._do_open,
+            "restore": self._do_restore,
+            "choose": self._do_choose,
+            "undo": self._do_undo,
+            "update": self._do_update,
+            "backup": self._do_backup,
+            "drill": self._do_drill,
+            "verify": self._do_verify,
+            "diff": self._do_diff,
+            "check": self._do_check,
+            "log": self._do_log,
+            "cancel": self._do_cancel,
+        }
+
+    @cached_property
+    def of_program(self) -> dict[str, Callable[[], None]]:
+        """What the actions that need no site do, by their ids."""
+        return {
+            "copy": self._do_copy,
+            "refresh": self._do_refresh,
+            "dismiss": self._do_dismiss,
+            "help": self._do_help,
+            "palette": self._do_palette,
+            "theme": self._do_theme,
+            "quit": self._do_quit,
+        }
 
     @cached_property
     def _asking(self) -> Asking:
@@ -285,6 +323,10 @@ class Dashboard(App[None]):
         self._soon()
 
     def _job_ended(self, job: Job) -> None:
+        if (told := self._cancelling.pop(job.operation or "", None)) is not None:
+            for screen in self.screen_stack:
+                for line in screen.query(KeyLine):
+                    line.clear_told(told)
         if (site := self._by_name.get(job.site)) is not None and self.is_running:
             self._errand(self._load_history(site.name))
             self._errand(self._look([site]))
@@ -334,21 +376,16 @@ class Dashboard(App[None]):
             return
         if isinstance(screen, (AboutSite, Dialog)) and screen.act(id_):
             return
-        do = getattr(self, f"_do_{id_}", None)
-        if do is None:
-            return
-        if action.place is not Place.SITE:
+        if (do := self.of_program.get(id_)) is not None:
             do()
             return
         site = self._by_name.get(screen.site_name or "") if isinstance(screen, AboutSite) else None
-        if id_ == "copy":
-            self._do_copy()
-        elif site is None:
+        if site is None or id_ in OF_SCREENS:
             return
-        elif not allowed(action, read_only=site.read_only):
+        if not allowed(action, read_only=site.read_only):
             self.tell(tr("{site} is read-only: its file in sites.d says so", site=site.name))
         else:
-            do(site)
+            self.of_site[id_](site)
 
     def _do_open(self, site: Site) -> None:
         from app.screens.details import Details
@@ -472,7 +509,7 @@ class Dashboard(App[None]):
         status = self._statuses[site.name]
         if pending := status.updates:
             self._errand(self._asking.chosen_update(site, Updates(site.name, pending)), site.name, "update")
-        elif status.versions.wordpress is None:
+        elif pending is None:
             self.tell(tr("The updates of {site} are not known; c looks", site=site.name))
         else:
             self.tell(tr("{site} has no updates waiting", site=site.name))
@@ -485,7 +522,8 @@ class Dashboard(App[None]):
             self._errand(self._cancel(site, job, job.operation), site.name, job.kind)
 
     async def _cancel(self, site: Site, job: Job, operation: str) -> None:
-        if (outcome := await self._asking.cancel(site, job, operation)) is not None:
+        if (outcome := await self._asking.cancel(site, job, operation)) is not None and job.running:
+            self._cancelling[operation] = outcome
             self.tell(outcome, alarm=False)
 
     def _do_log(self, site: Site) -> None:

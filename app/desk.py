@@ -27,6 +27,10 @@ class Desk(Protocol):
     @property
     def read_only(self) -> bool: ...
     @property
+    def embedded(self) -> bool:
+        """Whether the servers live in this process, and end with it: the demo's do."""
+
+    @property
     def sites(self) -> tuple[Site, ...]: ...
     @property
     def known(self) -> Sequence[SiteStatus]:
@@ -67,22 +71,30 @@ class SessionDesk:
     """The desk of a real session. What connects is imported in `warm`, after the first frame."""
 
     def __init__(
-        self, session: Session, known: Sequence[SiteStatus], after_first_frame: Callable[[], None] | None = None
+        self,
+        session: Session,
+        known: Sequence[SiteStatus],
+        after_first_frame: Callable[[], None] | None = None,
+        *,
+        embedded: bool = False,
     ) -> None:
         self._session, self.known, self._after_first_frame = session, known, after_first_frame
         info = session.fleet.settings.fleet
         self.name, self.zone = info.name, zoneinfo.ZoneInfo(info.timezone)
+        self.embedded = embedded
         self.read_only, self.sites = session.read_only, session.fleet.sites
 
     def host(self, site: Site) -> HostPage | None:
         return self._session.fleet.hosts.get(site.ssh.host)
 
     @classmethod
-    async def of(cls, session: Session, after_first_frame: Callable[[], None] | None = None) -> SessionDesk:
+    async def of(
+        cls, session: Session, after_first_frame: Callable[[], None] | None = None, *, embedded: bool = False
+    ) -> SessionDesk:
         """Reads the journal first, so that the first frame shows the fleet and no second one is needed."""
         from app.operations import check
 
-        return cls(session, await check.last_known(session), after_first_frame)
+        return cls(session, await check.last_known(session), after_first_frame, embedded=embedded)
 
     async def warm(self) -> None:
         if self._after_first_frame is not None:

@@ -39,7 +39,7 @@ async def demo(*, sites: int, language: str | None, read_only: bool) -> int:
             sessions.opened(fleet.config, read_only=read_only, journal=fleet.folder / "journal.db") as held,
         ):
             await held.journal.remember_all(fleet.journal_seed)
-            return await _shown(held, spoken, fleet.start)
+            return await _shown(held, spoken, fleet.start, embedded=True)
 
 
 @contextlib.contextmanager
@@ -53,13 +53,19 @@ def _hurried() -> Iterator[None]:
         gc.enable()
 
 
-async def _shown(held: Session, language: str | None, after_first_frame: Callable[[], None] | None = None) -> int:
+async def _shown(
+    held: Session,
+    language: str | None,
+    after_first_frame: Callable[[], None] | None = None,
+    *,
+    embedded: bool = False,
+) -> int:
     from app import speaking
     from app.dashboard import Dashboard
     from app.desk import SessionDesk
 
     speaking.speak(language)
-    app = Dashboard(await SessionDesk.of(held, after_first_frame))
+    app = Dashboard(await SessionDesk.of(held, after_first_frame, embedded=embedded))
     await app.run_async()
     if app.failure is not None:
         raise app.failure

@@ -14,6 +14,8 @@ from widgets.sentences import told
 
 _EVENTS_MAX = 5000
 _BAR = 10
+_BY_HAND = "cancelled by an operator"
+"""The agent's words for the usual reason of a cancellation: they would only repeat the outcome."""
 
 
 class Job:
@@ -99,7 +101,7 @@ def _outcome_head(finished: Finished, head: str) -> Line:
 def _outcome(job: Job, finished: Finished) -> Line:
     tone = words.OUTCOME_TONES[finished.outcome]
     parts = [Cell(tr(words.OUTCOME_WORDS[finished.outcome]), tone)]
-    if finished.detail and finished.outcome is not Outcome.DONE:
+    if finished.detail and finished.outcome is not Outcome.DONE and finished.detail != _BY_HAND:
         parts.append(Cell(f": {told(finished.detail)}", tone))
     if finished.generation and finished.outcome is Outcome.DONE:
         parts.append(Cell(f"  {said(finished.generation, 20)}"))
@@ -174,7 +176,7 @@ def _told(event: AnyEvent) -> Line:
             parts = (
                 tr(words.OUTCOME_WORDS[event.outcome]),
                 tr("the site is as before") if before else "",
-                told(event.detail, 1000),
+                told(event.detail, 1000) if event.detail != _BY_HAND else "",
                 told(event.hint),
             )
             sentence = " · ".join(part for part in parts if part)

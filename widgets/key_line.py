@@ -61,8 +61,9 @@ class KeyLine(Static):
         self.set_class(alarm, "-told")
         self._draw()
 
-    def clear_told(self) -> None:
-        if self._told:
+    def clear_told(self, text: str | None = None) -> None:
+        """Show the keys again; with `text`, only where that is what is said."""
+        if self._told and text in {None, self._told}:
             self._told = ""
             self.set_class(False, "-told")
             self._draw()

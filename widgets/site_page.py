@@ -158,7 +158,7 @@ def _back(status: SiteStatus, tier: str, now: dt.datetime) -> str:
     newest = _newest(status, tier)
     if newest is None:
         return tr("nothing to go back to") if tier == "server" else tr("nothing off-site")
-    return tr("{age} back", age=words.age_words((now - newest.created).total_seconds()))
+    return tr("loses {age}", age=words.age_words((now - newest.created).total_seconds()))
 
 
 def _who(news: SiteNews) -> str:

@@ -162,14 +162,15 @@ def goes(found: Preview, only: str | Sequence[str]) -> list[str]:
     if not isinstance(only, str):
         return [f"Replaced: {path}" for path in only]
     words = {
-        "posts": "posts and pages",
-        "comments": "comments",
-        "users": "users",
-        "orders": "orders",
-        "entries": "form entries",
-        "files": "files",
+        "posts": ("post or page", "posts and pages"),
+        "comments": ("comment", "comments"),
+        "users": ("user", "users"),
+        "orders": ("order", "orders"),
+        "entries": ("form entry", "form entries"),
+        "files": ("file", "files"),
     }
-    newer = [f"{getattr(loss, key)} {word}" for key, word in words.items() if getattr(loss, key)]
+    counts = ((getattr(loss, key), one, many) for key, (one, many) in words.items())
+    newer = [f"{n} {one if n == 1 else many}" for n, one, many in counts if n]
     sentences = {
         "all": "All files and the whole database are replaced.",
         "files": "All files are replaced; the database stays.",

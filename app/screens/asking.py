@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
-
-from textual.app import App
+from typing import TYPE_CHECKING, Any
 
 from app.desk import Desk
 from app.jobs import Jobs
@@ -20,11 +18,14 @@ from widgets import words
 from widgets.job import Job
 from widgets.language import tr, tr_n
 
+if TYPE_CHECKING:
+    from app.dashboard import Dashboard
+
 
 class Asking:
     """Each method is one conversation. What comes out of it goes to `Jobs.start`, and so through the guard."""
 
-    def __init__(self, app: App[Any], desk: Desk, jobs: Jobs) -> None:
+    def __init__(self, app: Dashboard, desk: Desk, jobs: Jobs) -> None:
         self._app, self._desk, self._jobs = app, desk, jobs
 
     async def backup(self, site: Site) -> None:
@@ -73,7 +74,10 @@ class Asking:
             return False
         told = tuple(tr("{kind} of {site}", kind=words.kind_word(job.kind), site=job.site) for job in running)
         question = tr_n("{n} operation goes on on its server.", "{n} operations go on on their servers.", len(running))
-        prompt = Prompt(question, stays=(*told, tr("opening Modoseru again shows them")))
+        if self._desk.embedded:
+            prompt = Prompt(tr("The demo's servers end with it."), goes=told)
+        else:
+            prompt = Prompt(question, goes_on=(*told, tr("opening Modoseru again shows them")))
         return bool(await self._answer(Confirm(tr("Quit?"), tr("Quit"), prompt, stay=tr("Stay"))))
 
     async def _confirmed(self, title: str, verb: str, planning: Coroutine[Any, Any, Intent]) -> None:
@@ -84,6 +88,7 @@ class Asking:
         try:
             await asyncio.wait({answer, plan}, return_when=asyncio.FIRST_COMPLETED)
             if answer.done():
+                self._app.tell(tr("Nothing was changed"), alarm=False)
                 return
             try:
                 intent = plan.result()
@@ -93,6 +98,8 @@ class Asking:
             dialog.ask(Prompt.of(intent))
             if await answer:
                 self._jobs.start(intent, confirmed=True)
+            else:
+                self._app.tell(tr("Nothing was changed"), alarm=False)
         finally:
             plan.cancel()
             answer.cancel()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable
 from typing import ClassVar, NamedTuple
 
@@ -13,10 +12,10 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.widget import Widget
 from textual.widgets import Button, Input, Static
 
-from app.operations.intent import Intent
+from app.operations.intent import Intent, same_word
 from app.screens.dialog import Dialog
 from widgets.cells import Cell, Line, Tone, said
-from widgets.key_line import Key
+from widgets.key_line import Key, KeyLine
 from widgets.language import tr
 from widgets.paint import paint
 from widgets.sentences import told
@@ -34,6 +33,8 @@ class Prompt(NamedTuple):
     goes: tuple[str, ...] = ()
     stays: tuple[str, ...] = ()
     typed: str | None = None
+    goes_on: tuple[str, ...] = ()
+    """What runs on, where nothing goes and nothing stays."""
 
     @classmethod
     def of(cls, intent: Intent) -> Prompt:
@@ -117,6 +118,9 @@ class Confirm(Dialog[bool]):
         if prompt.stays:
             lines += [(), (Cell(tr("Stays"), Tone.GOOD),)]
             lines += [(Cell("  ✔ ", Tone.GOOD), Cell(told(s))) for s in prompt.stays]
+        if prompt.goes_on:
+            lines += [(), (Cell(tr("Goes on"), Tone.GOOD),)]
+            lines += [(Cell("  ↻ ", Tone.GOOD), Cell(told(s))) for s in prompt.goes_on]
         self.query_one(_Consequences).tell(lines)
         if prompt.typed is not None:
             self.query_one("#wanted", Static).update(Text(tr("Type {word} to go on:", word=said(prompt.typed)) + " "))
@@ -140,12 +144,17 @@ class Confirm(Dialog[bool]):
         if self._prompt is None:
             return False
         wanted = self._prompt.typed
-        return wanted is None or _folded(value) == _folded(wanted)
+        return wanted is None or same_word(wanted, value)
 
     @on(Input.Submitted, "#typed")
     def go_to_buttons(self) -> None:
-        """Enter in the word never starts anything: it leads to the buttons, Cancel first."""
-        self.query_one("#cancel", Button).focus()
+        """Enter in the word starts nothing: the right word leads to its button, a wrong one stays to be mended."""
+        line = self.query_one(KeyLine)
+        if self._agrees(self.query_one("#typed", Input).value):
+            self.query_one("#go", Button).focus()
+            line.tell(tr("enter: {go}", go=self._go), alarm=False)
+        else:
+            line.tell(tr("That is another word: nothing begins"))
 
     @on(Button.Pressed, "#cancel")
     def cancel(self) -> None:
@@ -161,7 +170,3 @@ class Confirm(Dialog[bool]):
         step = {"down": 1, "up": -1, "page_down": 5, "page_up": -5, "top": -10_000, "bottom": 10_000}[direction]
         scroll.scroll_relative(y=step, animate=False)
         return True
-
-
-def _folded(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).strip().casefold()

@@ -7,7 +7,7 @@ from typing import ClassVar, Generic, TypeVar
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widget import Widget
@@ -19,9 +19,12 @@ Answer = TypeVar("Answer")
 
 
 class Dialog(ModalScreen[Answer | None], Generic[Answer]):
-    """Subclasses give `body`. `esc` answers None."""
+    """Subclasses give `body`. `esc` and `q` answer None."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.MOVE, Place.BACK)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *bindings(Place.MOVE, Place.BACK),
+        Binding("q", "app.perform('back')", show=False),  # where a word is being typed, the word takes it
+    ]
     DEFAULT_CSS = """
     Dialog {
         align: center middle;

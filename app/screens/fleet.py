@@ -23,9 +23,10 @@ from widgets.site_page import SiteNews, overview
 from widgets.site_pane import SitePane
 
 KEYS = (
-    *("open", "restore", "choose", "undo", "update", "backup", "drill", "check"),
-    *("filter", "log", "problem", "sort", "quit"),
+    *("open", "restore", "update", "backup", "problem", "filter", "quit"),
+    *("choose", "undo", "drill", "check", "log", "sort"),
 )
+"""The first line, and with `?` all that 80 columns hold, is what somebody needs who has never been here."""
 PANE_FROM = 110
 """Terminal columns from which the pane stands beside the list; narrower, three lines below it say the most."""
 

@@ -57,9 +57,10 @@ class Log(Scrolled):
         """Show the events that have come since, and how far it is."""
         if not self.is_mounted:
             return
-        lines = self._lines()
-        if len(lines) != self._written:
-            self._written = len(lines)
+        events = len(self._job.events) + (self._job.error is not None)
+        if events != self._written:
+            self._written = events
+            lines = self._lines()
             view, shown = self.query_one("#text"), self.query_one("#lines", Static)
             at_end = view.is_vertical_scroll_end
             shown.update(paint(shown, folded(lines, view.scrollable_content_region.width or 80, hang=_TIME_WIDTH)))

@@ -16,6 +16,7 @@ class FakeDesk:
 
     def __init__(self, fleet: Sequence[tuple[Site, SiteStatus]], *, read_only: bool = False) -> None:
         self.name, self.read_only = "Web agency", read_only
+        self.embedded = False
         self.zone: dt.tzinfo = JST
         self.sites = tuple(site for site, _ in fleet)
         self.known = [status for _, status in fleet]

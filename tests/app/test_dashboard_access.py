@@ -10,7 +10,8 @@ from textual.events import Key
 from textual.keys import _character_to_key
 
 from app.actions import ACTIONS, Action, May, Place
-from app.dashboard import Dashboard
+from app.dashboard import OF_SCREENS, Dashboard
+from app.screens.dialog import Dialog
 from app.screens.fleet import FleetScreen
 from backends.records import (
     Finished,
@@ -23,6 +24,7 @@ from tests.app.dashboard_desk import FakeDesk
 from tests.app.dashboard_pilot import opened, told, until
 from tests.widgets.made import NOW, broken, fleet, operation, site, status, updates
 from widgets import language
+from widgets.key_line import KeyLine
 
 LOCALE = Path(__file__).parents[2] / "app" / "locale"
 
@@ -32,7 +34,33 @@ def test_every_action_has_a_key_of_its_own() -> None:
     assert len(keys) == len(set(keys))
 
 
-def test_what_overwrites_is_an_operators_and_asks() -> None:
+def test_every_action_is_done_somewhere_and_nothing_is_done_that_is_no_action() -> None:
+    app = Dashboard(FakeDesk(fleet()))
+    places = (set(app.of_site), set(app.of_program), OF_SCREENS)
+    assert set().union(*places) == {action.id for action in ACTIONS}
+    assert sum(map(len, places)) == len(ACTIONS)
+
+
+async def test_what_overwrites_is_an_operators_and_asks() -> None:
+    for action in ACTIONS:
+        if action.place is not Place.SITE or action.may is not May.OPERATOR or action.id == "cancel":
+            continue
+        async with opened() as (app, desk, pilot):
+            await pilot.press(action.keys)
+            await until(pilot, lambda: isinstance(app.screen, Dialog) or bool(desk.made("start")))
+            assert bool(desk.made("start")) is not action.danger, action.id
+            assert isinstance(app.screen, Dialog) is action.danger, action.id
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+async def test_at_eighty_columns_the_keys_that_are_needed_first_are_there(read_only: bool) -> None:
+    async with opened(FakeDesk(fleet(), read_only=read_only), size=(80, 24)) as (app, _, _):
+        shown = str(app.screen.query_one(KeyLine).render())
+        first = ["enter", *([] if read_only else ["R", "u", "b"]), "n", "/", "q"]
+        assert [word for word in shown.split() if word in {*first, "?"}] == [*first, "?"]
+
+
+def test_what_is_dangerous_is_an_operators() -> None:
     assert {action.id for action in ACTIONS if action.danger} == {"restore", "choose", "undo", "update"}
     assert all(action.may is May.OPERATOR for action in ACTIONS if action.danger)
 

@@ -5,19 +5,24 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from textual.widgets import Button, Input
+from textual.widgets import Button, Input, Static
 
+from app.dashboard import Dashboard
 from app.screens.confirm import Confirm
+from app.screens.dialog import Dialog
 from app.screens.fleet import FleetScreen
 from app.screens.generations import Generations
+from app.screens.log import Log
 from app.screens.updates import Updates
 from backends.records import (
+    Finished,
     ModoseruError,
+    Note,
     Outcome,
     Site,
 )
-from tests.app.dashboard_pilot import feed, opened, told, until
-from tests.widgets.made import status
+from tests.app.dashboard_pilot import events, feed, opened, told, until
+from tests.widgets.made import NOW, operation, status
 
 
 @pytest.mark.parametrize(
@@ -109,8 +114,88 @@ async def test_a_word_that_is_wanted_must_be_typed_and_may_be_full_width() -> No
         typed.focus()
         await pilot.press("enter")
         assert desk.made("start") == []
-        await pilot.press("right", "enter")
+        assert app.focused is go
+        assert told(app) == "enter: Restore"
+        await pilot.press("enter")
         await until(pilot, lambda: bool(desk.made("start")))
+
+
+async def test_enter_after_a_wrong_word_says_so_and_stays() -> None:
+    async with opened() as (app, desk, pilot):
+        desk.typed = "shika.example"
+        await pilot.press("R")
+        await until(
+            pilot, lambda: isinstance(app.screen, Confirm) and app.screen.query_one("#word").has_class("-wanted")
+        )
+        await pilot.press(*"shiq", "enter")
+        assert told(app) == "That is another word: nothing begins"
+        assert app.focused is app.screen.query_one("#typed", Input)
+        await pilot.press("escape")
+        await until(pilot, lambda: told(app) == "Nothing was changed")
+        assert isinstance(app.screen, FleetScreen)
+        assert desk.made("start") == []
+
+
+@pytest.mark.parametrize("key", ["R", "r", "u", "question_mark", "l"])
+async def test_q_closes_a_dialog_and_does_not_quit(key: str) -> None:
+    async with opened() as (app, desk, pilot):
+        desk.journal = [operation("shika.example", "backup", Outcome.DONE)]
+        await pilot.press(key)
+        await until(pilot, lambda: isinstance(app.screen, Dialog))
+        await pilot.press("q")
+        await until(pilot, lambda: isinstance(app.screen, FleetScreen))
+        assert app.is_running
+
+
+async def test_leaving_says_what_goes_on_and_in_the_demo_what_ends() -> None:
+    async with opened() as (app, desk, pilot):
+        await pilot.press("b")
+        await until(pilot, lambda: bool(desk.made("start")))
+        for embedded, said in ((False, "Goes on"), (True, "The demo's servers end with it.")):
+            desk.embedded = embedded
+            await pilot.press("q")
+            await until(pilot, lambda: isinstance(app.screen, Confirm))
+            shown = str(app.screen.query_one("#consequences Static", Static).render())
+            assert said in shown
+            assert "Stays" not in shown
+            await pilot.press("escape")
+            await until(pilot, lambda: isinstance(app.screen, FleetScreen))
+
+
+async def test_what_was_said_of_a_cancellation_goes_when_it_has_ended() -> None:
+    async with opened() as (app, desk, pilot):
+        feed(desk, "shika.example", "backup")
+        await pilot.press("b")
+        await until(pilot, lambda: "staging" in app.fleet.strip.plain)
+        await pilot.press("C")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await pilot.press("right", "enter")
+        await until(pilot, lambda: told(app) == "Asked it to cancel")
+        desk.feed("shika.example").put_nowait(
+            Finished(at=NOW, line=3, outcome=Outcome.CANCELLED, detail="cancelled by an operator")
+        )
+        await until(pilot, lambda: "cancelled" in app.fleet.strip.plain)
+        await until(pilot, lambda: told(app) != "Asked it to cancel")
+        assert "by an operator" not in app.fleet.strip.plain
+
+
+async def test_a_log_longer_than_it_shows_goes_on() -> None:
+    async with opened() as (app, desk, pilot):
+        desk.feed("shika.example").put_nowait(events("shika.example")[0])
+        await pilot.press("b")
+        await until(pilot, lambda: app.jobs.of("shika.example") is not None)
+        job = app.jobs.of("shika.example")
+        assert job is not None
+        for number in range(2100):
+            job.apply(Note(at=NOW, line=number + 1, code="x", text=f"note {number}"))
+        await pilot.press("l")
+        await until(pilot, lambda: isinstance(app.screen, Log) and "note 2099" in shown_log(app))
+        desk.feed("shika.example").put_nowait(Note(at=NOW, line=2200, code="x", text="the last note"))
+        await until(pilot, lambda: "the last note" in shown_log(app))
+
+
+def shown_log(app: Dashboard) -> str:
+    return str(app.screen.query_one("#lines", Static).render())
 
 
 async def test_a_backup_starts_at_once() -> None:

@@ -101,7 +101,7 @@ def test_a_dry_run_names_what_would_be_lost_and_changes_nothing(lab: Lab, fresh_
     assert "昨日の注文 🛒" in found["loss"]["newest"]
     assert found["loss"]["files"] == 1
     text = program("restore", site.name, "--dry-run")
-    assert "1 posts and pages, 1 files" in text.out
+    assert "1 post or page, 1 file" in text.out
     assert f"modoseru restore {site.name} {found['generation']}" in text.err
     part = program("restore", site.name, "--only", "index.php", "--dry-run")
     assert "Replaced: index.php" in part.out

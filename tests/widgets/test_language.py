@@ -108,7 +108,7 @@ def test_sentences_from_below_stay_as_they_are_in_english_and_are_harmless() -> 
 
 
 def test_a_sentence_within_a_sentence_is_translated_too(japanese: None) -> None:
-    assert told("Newer than it, and gone: 1 posts and pages, 2 files.") == (
+    assert told("Newer than it, and gone: 1 post or page, 2 files.") == (
         "この世代より新しく、失われるもの: 投稿と固定ページ 1 件, ファイル 2 件"
     )
 

@@ -49,16 +49,16 @@ A connection that ends before the last line is cut, never "done".
                   `sealed`, `marked` and `pinned` are what the client's own journal knows: where `sealed` has any,
                   only those generations (and the new one) fill the places of `keep`, and only its marks count |
 | posts | generation, seal, words | {"generation", "posts": [{id, type, title, status, modified, now}]}: articles (posts
-                  and pages) of the generation whose titles have all the words, or whose ID is the word; the 50 latest.
-                  now: `gone`, `trashed`, `changed`, `same`, or `other` where the ID is another post's |
+                  and pages) of the generation whose titles have all the words, or whose ID is the word; the 50
+                  latest. now: `gone`, `trashed`, `changed`, `same`, or `other` where the ID is another post's |
 | post | generation, seal, id | a Post: what the generation holds, what the site shows, what a restore would change |
 | verify | generation, seal: SHA-256 or null | launches; changes nothing but what is damaged, towards `seal` alone |
-| restore | generation, only (`all`, `files`, `database`, `post:ID` or a list of paths below the root),
-                  seal (its hash where the client keeps one), fresh: bool (nothing live is linked or left as it is) |
-                  launches. With `transfer` and `incoming`: {site, url} of another site whose generation was received: it
-                  is read whole against its summary, its tables take this site's prefix and address (a further step `rewrite` after `verify`),
-                  wp-config.php stays this site's. `preview` takes the same, with {summary: its text} in `incoming`
-                  while its bytes are elsewhere |
+| restore | generation, only (`all`, `files`, `database`, `post:ID` or a list of paths below the root), seal (its hash
+                  where the client keeps one), fresh: bool (nothing live is linked or left as it is) | launches. With
+                  `transfer` and `incoming`: {site, url} of another site whose generation was received: it is read
+                  whole against its summary, its tables take this site's prefix and address (a further step `rewrite`
+                  after `verify`), wp-config.php stays this site's. `preview` takes the same, with {summary: its text}
+                  in `incoming` while its bytes are elsewhere |
 | undo | operation (absent: the newest that can be undone) | launches |
 | update | items: [{kind, slug}], generation | launches |
 | drill | generation, seal | launches; its Finished(done) is a proof, drill_failed and damaged disprove the

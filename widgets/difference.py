@@ -79,8 +79,12 @@ def _is_same(found: Difference) -> bool:
 
 
 def _headline(found: Difference, now: dt.datetime) -> Line:
-    made = dt.datetime.strptime(found.generation, "%Y%m%dT%H%M%SZ").replace(tzinfo=dt.UTC)
-    against = tr("{site} against {generation}", site=found.site, generation=found.generation)
+    generation = said(found.generation, 20)
+    against = tr("{site} against {generation}", site=said(found.site, 100), generation=generation)
+    try:
+        made = dt.datetime.strptime(generation, "%Y%m%dT%H%M%SZ").replace(tzinfo=dt.UTC)
+    except ValueError:  # a server may tell ids of days that there never were
+        return (Cell(against, Tone.STRONG),)
     return Cell(against, Tone.STRONG), Cell(f"  {words.ago(made, now)}", Tone.DIM)
 
 
@@ -127,7 +131,9 @@ def _suspect(one: SuspiciousFile, zone: dt.tzinfo) -> list[Line]:
 def _identity(found: Difference) -> list[Line]:
     if not found.identity:
         return []
-    labels = [tr(_IDENTITY_WORDS[one.name]) if one.name in _IDENTITY_WORDS else one.name for one in found.identity]
+    labels = [
+        tr(_IDENTITY_WORDS[one.name]) if one.name in _IDENTITY_WORDS else said(one.name, 40) for one in found.identity
+    ]
     width = max(cell_len(label) for label in labels) + 2
     lines: list[Line] = [(Cell(tr("What the site says it is"), Tone.STRONG),)]
     for label, one in zip(labels, found.identity, strict=True):

@@ -27,7 +27,7 @@ async def diff(
     async with contextlib.aclosing(session.agent(site).diff(chosen.id, full=full)) as told:
         async for one in told:
             if isinstance(one, Difference):
-                yield replace(one, site=site.name, warnings=(*doubts(chosen), *one.warnings))
+                yield replace(one, site=site.name, generation=chosen.id, warnings=(*doubts(chosen), *one.warnings))
             else:
                 yield one
 

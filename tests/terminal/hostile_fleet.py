@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import typing
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from backends.records import (
     AnyEvent,
     Asked,
     Certainty,
+    Difference,
     Finished,
     Generation,
     HostPage,
@@ -32,6 +33,7 @@ from backends.records import (
 )
 from tests.app.dashboard_desk import FakeDesk
 from tests.widgets.made import NOW, broken, generation, operation, site, status, updates
+from tests.widgets.test_difference import HACKED
 
 ESCAPES = (
     "[/bold]\x1b]52;c;ZXZpbA==\x07\x1b]0;evil\x07\x1b[2J\x1b[?1049l\x1b[6n\u202eevil\u2066\u200b\x9b31m\x9d0;evil\x9c"
@@ -124,6 +126,12 @@ class HostileDesk(FakeDesk):
 
     def host(self, site: Site) -> HostPage | None:
         return poisoned(HostPage(), self.evil)
+
+    async def diff(self, site: Site) -> AsyncGenerator[Progress | Difference]:
+        yield Progress(at=NOW, line=0, done=1, total=9, unit=self.evil)
+        yield msgspec.structs.replace(
+            poisoned(HACKED, self.evil, "counts", "areas"), areas={self.evil: {"added": 2, self.evil: 1}}
+        )
 
     async def plan_restore(self, site: Site, generation: str | None) -> Intent:
         return Intent(

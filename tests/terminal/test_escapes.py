@@ -31,6 +31,7 @@ FOREIGN = (
 SCREENS = (
     ("\r", "evil", "the site's own screen"),
     ("l", "esc back", "the log"),
+    ("w", "against", "what changed"),
     ("r", "which generation", "the generations"),
     ("u", "which ones", "the updates"),
     ("R", "Cancel", "the prompt"),

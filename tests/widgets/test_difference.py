@@ -118,6 +118,11 @@ def test_names_from_the_server_are_harmless() -> None:
     assert not any("\x1b" in line for line in lines(HACKED))
 
 
+@pytest.mark.parametrize("generation", ["99999999T999999Z", "\x1b[2J", ""])
+def test_an_id_that_no_server_would_make_is_no_crash(generation: str) -> None:
+    assert "against" in lines(replace(HACKED, generation=generation))[0]
+
+
 def test_what_is_the_same_says_so_and_what_could_not_be_compared_does_not() -> None:
     same = Difference(site="a.example", generation="20261120T050200Z", areas=dict.fromkeys(AREA_WORDS, NONE))
     assert lines(same)[-1] == "✔ Nothing differs."

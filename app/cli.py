@@ -246,10 +246,11 @@ async def operations(options: Options, site: str | None, ended: bool) -> int:
 
 @command(main)
 @click.argument("sites", nargs=-1, required=True, metavar="SITE...")
+@click.option("--tier", type=click.Choice(["server"]), default="server", help="Where the generation lies.")
 @click.option(
     "--reason", type=click.Choice(["hand", "weekly"]), default="hand", help="Only weekly ones take a slot of the eight."
 )
-async def backup(options: Options, sites: tuple[str, ...], reason: str) -> int:
+async def backup(options: Options, sites: tuple[str, ...], tier: str, reason: str) -> int:
     """Make a generation of each site."""
     from app import performing
     from app.operations import backup as plans

@@ -48,6 +48,7 @@ A connection that ends before the last line is cut, never "done".
                   marked: {id: `clean` or `suspect`}, pinned: [id…] | launches.
                   `sealed`, `marked` and `pinned` are what the client's own journal knows: where `sealed` has any,
                   only those generations (and the new one) fill the places of `keep`, and only its marks count |
+<<<<<<< HEAD
 | posts | generation, seal, words | {"generation", "posts": [{id, type, title, status, modified, now}]}: articles (posts
                   and pages) of the generation whose titles have all the words, or whose ID is the word; the 50 latest.
                   now: `gone`, `trashed`, `changed`, `same`, or `other` where the ID is another post's |
@@ -59,6 +60,15 @@ A connection that ends before the last line is cut, never "done".
                   is read whole against its summary, its tables take this site's prefix and address (a further step `rewrite` after `verify`),
                   wp-config.php stays this site's. `preview` takes the same, with {summary: its text} in `incoming`
                   while its bytes are elsewhere |
+=======
+| posts | generation, seal, words | {"generation", "posts": [{id, type, title, status, modified, now}]}: posts and
+                  pages of the generation whose titles have all the words, or whose ID is the word; the 50 latest. now:
+                  `gone`, `trashed`, `changed`, `same`, or `other` where the ID is another post's |
+| post | generation, seal, id | a Post: what the generation holds, what the site shows, what a restore would change |
+| verify | generation, seal: SHA-256 or null | launches; changes nothing but what is damaged, towards `seal` alone |
+| restore | generation, only (`all`, `files`, `database`, `post:ID` or a list of paths below the root), seal (its
+                  hash where the client keeps one), fresh: bool (nothing live is linked or left as it is) | launches |
+>>>>>>> b00cee0 (Find an article by its title and bring it back: commands, dashboard, twin)
 | undo | operation (absent: the newest that can be undone) | launches |
 | update | items: [{kind, slug}], generation | launches |
 | drill | generation, seal | launches; its Finished(done) is a proof, drill_failed and damaged disprove the
@@ -105,8 +115,13 @@ look shows.
 
 Error codes: bad_request, protocol, busy, waiting, no_state (home not writable), not_writable (document root), no_root,
 no_wordpress, no_config, no_database, no_generation, no_operation, nothing_to_undo, no_space, no_switch, small_packet,
+<<<<<<< HEAD
 no_grant, dialect, foreign_key, layout, no_post, not_a_post, other_post, other_comment, no_table, columns, too_large,
 damaged, no_detach, check_failed, put_back, drill_failed, not_judged, needs_hand, internal.
+=======
+no_grant, dialect, foreign_key, no_post, not_a_post, other_post, other_comment, no_table, columns, too_large, damaged,
+no_detach, check_failed, put_back, drill_failed, not_judged, needs_hand, internal.
+>>>>>>> b00cee0 (Find an article by its title and bring it back: commands, dashboard, twin)
 """
 
 from __future__ import annotations

@@ -107,10 +107,11 @@ async def test_what_the_site_did_meanwhile_stays(small: Callable[..., Small], se
     delete(site)
     site.sql(f"""
         UPDATE `{p}posts` SET post_content='edited since' WHERE ID=2;
-        INSERT INTO `{p}postmeta` (meta_id, post_id, meta_key, meta_value) VALUES (31, 2, 'took its number', 'y');
-        INSERT INTO `{p}commentmeta` (meta_id, comment_id, meta_key, meta_value) VALUES (40, 20, 'took its number', 'y');
+        INSERT INTO `{p}postmeta` (meta_id, post_id, meta_key, meta_value) VALUES (31, 2, 'took it', 'y');
+        INSERT INTO `{p}commentmeta` (meta_id, comment_id, meta_key, meta_value) VALUES (40, 20, 'took it', 'y');
         INSERT INTO `{p}posts` (ID, post_title, guid) VALUES (50, '新しい記事', 'https://small.example/?p=50');
-        INSERT INTO `{p}term_relationships` VALUES (50, 5, 0); UPDATE `{p}term_taxonomy` SET count=2 WHERE term_taxonomy_id=5;
+        INSERT INTO `{p}term_relationships` VALUES (50, 5, 0);
+        UPDATE `{p}term_taxonomy` SET count=2 WHERE term_taxonomy_id=5;
         INSERT INTO `{p}comments` (comment_ID, comment_post_ID, comment_content) VALUES (60, 2, 'new')""")
     others = {
         "posts": rows(site, "posts"), "comments": rows(site, "comments"), "postmeta": rows(site, "postmeta"),
@@ -166,12 +167,16 @@ async def test_what_was_trashed_with_its_comments_is_published_with_them(
     agent = site.agent(servers)
     p = site.prefix
     generation = await saved(agent)
-    site.sql(f"""
+    site.sql(
+        f"""
         INSERT INTO `{p}comments` (comment_ID, comment_post_ID, comment_content) VALUES (70, {ARTICLE}, 'newer');
         UPDATE `{p}posts` SET post_status='trash', post_name='sakura__trashed' WHERE ID={ARTICLE};
         INSERT INTO `{p}postmeta` (post_id, meta_key, meta_value) VALUES ({ARTICLE}, '_wp_trash_meta_comments_status',
             'a:5:{{i:21;s:1:"1";i:22;s:1:"1";i:23;s:1:"1";i:24;s:4:"spam";i:70;s:1:"1";}}');
-        UPDATE `{p}comments` SET comment_approved='post-trashed' WHERE comment_post_ID={ARTICLE}""".replace("{{", "{").replace("}}", "}"))
+        UPDATE `{p}comments` SET comment_approved='post-trashed' WHERE comment_post_ID={ARTICLE}""".replace(
+            "{{", "{"
+        ).replace("}}", "}")
+    )
     trashed = looks(site)
     assert (await agent.post(generation, ARTICLE)).state == "trashed"
     await brought_back(agent, generation)
@@ -231,7 +236,10 @@ async def test_terms_that_are_gone_come_back_with_those_above_them_and_go_with_t
     # Somebody uses it now: it stays when the article goes.
     site.sql(f"INSERT INTO `{p}term_relationships` VALUES (2, 4, 0)")
     await carry_out(agent, "undo")
-    assert site.sql(f"SELECT term_id, count FROM `{p}term_taxonomy` WHERE term_id IN (3, 4)") == [("3", "0"), ("4", "1")]
+    assert site.sql(f"SELECT term_id, count FROM `{p}term_taxonomy` WHERE term_id IN (3, 4)") == [
+        ("3", "0"),
+        ("4", "1"),
+    ]
     assert site.litter() == []
 
 
@@ -304,7 +312,7 @@ async def test_an_id_that_is_another_one_s_is_refused_before_anything_is_touched
     delete(site)
     takers = {
         "other_post": f"INSERT INTO `{p}posts` (ID, post_title, guid) VALUES ({ARTICLE}, '別', '/?p=999')",
-        "other_comment": f"INSERT INTO `{p}comments` (comment_ID, comment_post_ID, comment_content) VALUES (22, 2, 'x')",
+        "other_comment": f"INSERT INTO `{p}comments` (comment_ID, comment_post_ID, comment_content) VALUES (22, 2, '')",
     }
     for code, statement in takers.items():
         site.sql(statement)
@@ -354,9 +362,7 @@ async def test_what_cannot_come_back_is_refused_with_a_reason(
     assert site.litter() == []
 
 
-async def test_more_columns_and_another_prefix_are_no_obstacle(
-    small: Callable[..., Small], servers: Servers
-) -> None:
+async def test_more_columns_and_another_prefix_are_no_obstacle(small: Callable[..., Small], servers: Servers) -> None:
     site = blog(small)
     p = site.prefix
     agent = site.agent(servers)
@@ -478,7 +484,9 @@ async def test_a_death_in_the_switch_is_taken_back_from_the_journal_alone(
     gone = looks(site)
     p = site.prefix
     holding = (
-        site.session(f"LOCK TABLES `{p}term_taxonomy` READ") if held == "in the transaction" else contextlib.nullcontext()
+        site.session(f"LOCK TABLES `{p}term_taxonomy` READ")
+        if held == "in the transaction"
+        else contextlib.nullcontext()
     )
     with holding:
         if held == "before the rows":
@@ -493,7 +501,8 @@ async def test_a_death_in_the_switch_is_taken_back_from_the_journal_alone(
             await asyncio.to_thread(site.await_held)
             assert (site.root / PHOTO).exists()  # the files are there, the rows are not
         else:
-            waiting = f"SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB='{site.within.db_name}' AND INFO LIKE 'UPDATE `{p}term_taxonomy`%'"
+            waiting = f"""SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB='{site.within.db_name}'
+                AND INFO LIKE 'UPDATE `{p}term_taxonomy`%'"""
             until = time.monotonic() + 20
             while site.sql(waiting) == [("0",)]:
                 assert time.monotonic() < until
@@ -548,14 +557,23 @@ async def test_articles_are_found_by_words_of_their_titles_and_told_what_became_
     site = blog(small)
     agent = site.agent(servers)
     p = site.prefix
-    site.sql(f"INSERT INTO `{p}posts` (ID, post_title, guid) SELECT 100+seq, CONCAT('連番 News ', seq), CONCAT('/?p=', seq) FROM seq_1_to_80")
+    site.sql(
+        f"INSERT INTO `{p}posts` (ID, post_title, guid)"
+        " SELECT 100+seq, CONCAT('連番 News ', seq), CONCAT('/?p=', seq) FROM seq_1_to_80"
+    )
     generation = await saved(agent)
     found = await agent.posts(generation, "桜まつり IT'S")
     assert [(one.id, one.title, one.status, one.now) for one in found] == [(ARTICLE, TITLE, "publish", "same")]
     assert found[0].modified is not None
-    site.sql(f"UPDATE `{p}posts` SET post_status='trash' WHERE ID={ARTICLE}; UPDATE `{p}posts` SET post_content='x' WHERE ID=2")
+    site.sql(
+        f"UPDATE `{p}posts` SET post_status='trash' WHERE ID={ARTICLE};"
+        f"UPDATE `{p}posts` SET post_content='x' WHERE ID=2"
+    )
     site.sql(f"DELETE FROM `{p}posts` WHERE ID=3; UPDATE `{p}posts` SET guid='/?p=0' WHERE ID=101")
-    states = {word: [(one.id, one.now) for one in await agent.posts(generation, word)] for word in ("12", "別の", "会社", "news 1")}
+    states = {
+        word: [(one.id, one.now) for one in await agent.posts(generation, word)]
+        for word in ("12", "別の", "会社", "news 1")
+    }
     assert (ARTICLE, "trashed") in states["12"]
     assert (states["別の"], states["会社"]) == ([(2, "changed")], [(3, "gone")])
     assert (101, "other") in states["news 1"]

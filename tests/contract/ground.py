@@ -15,6 +15,7 @@ from app.demo.worker import Gate
 from backends.agent.client import OPTIONS, Agent, Agents, agent_name
 from backends.records import Site
 from backends.ssh import Servers
+from tests.agent import blog
 from tests.agent.small import Small
 
 
@@ -45,6 +46,7 @@ class Ground(ABC):
         """Changes what a restore brings back, in files and in the database."""
 
     @abstractmethod
+<<<<<<< HEAD
     def plant(self, path: str) -> None:
         """Puts a PHP file below the document root."""
 
@@ -55,6 +57,10 @@ class Ground(ABC):
     @abstractmethod
     def break_database(self) -> None:
         """Nobody can read it from now on."""
+=======
+    def lose_post(self) -> tuple[int, str]:
+        """Deletes an article that has comments, for ever; its ID and title. On the lab the site is a `blog`."""
+>>>>>>> b00cee0 (Find an article by its title and bring it back: commands, dashboard, twin)
 
     @abstractmethod
     def looks(self) -> object:
@@ -90,6 +96,7 @@ class OnTheLab(Ground):
         self._small.write("wp-content/evil.php", b"<?php evil();")
         self._small.sql(f"DELETE FROM `{self._small.prefix}posts`")
 
+<<<<<<< HEAD
     def plant(self, path: str) -> None:
         self._small.write(path, b"<?php echo 1;")
 
@@ -100,6 +107,11 @@ class OnTheLab(Ground):
 
     def break_database(self) -> None:
         self._small.config(db_password="another")
+=======
+    def lose_post(self) -> tuple[int, str]:
+        blog.delete(self._small, files=False)
+        return blog.ARTICLE, blog.TITLE
+>>>>>>> b00cee0 (Find an article by its title and bring it back: commands, dashboard, twin)
 
     def looks(self) -> object:
         return self._small.files(), self._small.tables()
@@ -132,6 +144,7 @@ class InTheDemo(Ground):
         self._twin_site.make()
         self._twin_site.hack()
 
+<<<<<<< HEAD
     def plant(self, path: str) -> None:
         self._twin_site.make()
         target = self._twin_site.root / path
@@ -145,6 +158,17 @@ class InTheDemo(Ground):
     def break_database(self) -> None:
         self._twin_site.make()
         self._twin_site.break_database()
+=======
+    def lose_post(self) -> tuple[int, str]:
+        tables = self._twin_site.tables()
+        lost = next(post for post in tables["posts"] if post["id"] == tables["comments"][0]["post"])
+        kept = {
+            "posts": [post for post in tables["posts"] if post["id"] != lost["id"]],
+            "comments": [comment for comment in tables["comments"] if comment["post"] != lost["id"]],
+        }
+        self._twin_site.store({**tables, **kept})
+        return lost["id"], lost["title"]
+>>>>>>> b00cee0 (Find an article by its title and bring it back: commands, dashboard, twin)
 
     def looks(self) -> object:
         root, database = self._twin_site.root, self._twin_site.database

@@ -265,8 +265,13 @@ async def backup(options: Options, sites: tuple[str, ...], tier: str, reason: st
 @command(main)
 @click.argument("site")
 @click.argument("generation", required=False)
-@click.option("--only", multiple=True, metavar="files|database|PATH", help="A part, or paths below the document root.")
 @click.option("--to", metavar="OTHER", help="Another site of the fleet, which takes its address and keeps its keys.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="files|database|post:ID|PATH",
+    help="A part, one post with all that belongs to it, or paths below the document root.",
+)
 @click.option("--fresh", is_flag=True, help="Take nothing over from the live site: after an attack.")
 @click.option("--dry-run", is_flag=True, help="Show what would be lost and what would fail; change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -284,9 +289,10 @@ async def restore(
     """Bring a site back to a generation; absent, to the newest complete one.
 
     With --to, another site becomes what SITE was: its files and tables under that site's own address and table prefix,
-    with that site's own wp-config.php.
+    with that site's own wp-config.php. One post comes from the newest clean generation that holds it as published.
     """
     from app import performing, speaking
+    from app.operations import post as posts
     from app.operations import restore as plans
 
     part = plans.part(only)
@@ -296,6 +302,14 @@ async def restore(
             if part != "all":
                 raise plans.BadRequest("bad_only", "--to brings a whole site", "leave --only out")
             return await _move(session, target, session.fleet.site(to), generation, options, dry_run=dry_run, yes=yes)
+        if (post := posts.id_of(part)) is not None:
+            if dry_run:
+                seen = await posts.foreseen(session, target, post, generation)
+                speaking.post(site, seen, as_json=options.as_json)
+                return 1 if seen.blockers else 0
+            return await performing.perform(
+                session, [target], lambda one: posts.plan(session, one, post, generation), options, yes=yes
+            )
         if dry_run:
             found = await plans.foreseen(session, target, generation, part, fresh=fresh)
             speaking.preview(site, found, part, fresh=fresh, as_json=options.as_json)
@@ -318,6 +332,24 @@ async def _move(
     return await performing.perform(
         session, [target], lambda one: moving.plan(session, source, one, generation), options, yes=yes
     )
+
+
+@command(main)
+@click.argument("site")
+@click.argument("words", nargs=-1, required=True, metavar="WORDS...")
+@click.option("--generation", metavar="GENERATION", help="Look in this one; absent, in all clean ones.")
+async def posts(options: Options, *, site: str, words: tuple[str, ...], generation: str | None) -> int:
+    """Find posts and pages of the generations by words of their titles, and what has become of them.
+
+    Exit status 1 where none is found.
+    """
+    from app import speaking
+    from app.operations import post as searches
+
+    async with _session(options) as session:
+        found = await searches.find(session, session.fleet.site(site), " ".join(words), generation)
+        speaking.posts(site, found, as_json=options.as_json)
+    return 0 if found else 1
 
 
 @command(main)

@@ -488,6 +488,9 @@ class Dashboard(App[None]):
             self.jobs.notice(site.name, "restore", error)
             self._do_choose(site)
 
+    def _do_post(self, site: Site) -> None:
+        self._errand(self._asking.post(site), site.name, "restore")
+
     def _do_undo(self, site: Site) -> None:
         self._errand(self._asking.undo(site), site.name, "undo")
 

@@ -14,6 +14,7 @@ from app.operations.intent import Intent
 from backends.records import AnyEvent, Difference, HostPage, Operation, Progress, Site, SiteStatus
 
 if TYPE_CHECKING:
+    from app.operations.post import Found
     from app.session import Session
 
 
@@ -53,6 +54,10 @@ class Desk(Protocol):
     async def plan_verify(self, site: Site) -> Intent: ...
     async def plan_restore(self, site: Site, generation: str | None) -> Intent: ...
     async def plan_undo(self, site: Site) -> Intent: ...
+    async def plan_post(self, site: Site, found: Found) -> Intent: ...
+    async def find_posts(self, site: Site, words: str) -> tuple[Found, ...]:
+        """Of the clean generations, by words of their titles."""
+
     async def plan_update(self, site: Site, slugs: tuple[str, ...] | None) -> Intent: ...
 
     def start(self, intent: Intent, *, confirmed: bool) -> AsyncGenerator[AnyEvent]:
@@ -133,6 +138,16 @@ class SessionDesk:
         from app.operations import restore
 
         return await restore.plan(self._session, site, generation)
+
+    async def plan_post(self, site: Site, found: Found) -> Intent:
+        from app.operations import post
+
+        return await post.plan(self._session, site, found.post.id, found.generation)
+
+    async def find_posts(self, site: Site, words: str) -> tuple[Found, ...]:
+        from app.operations import post
+
+        return await post.find(self._session, site, words)
 
     async def plan_undo(self, site: Site) -> Intent:
         from app.operations import undo

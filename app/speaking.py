@@ -39,9 +39,10 @@ from widgets.fleet_row import FleetRow, head, plain, urgency
 if TYPE_CHECKING:
     from app.enrolment import Tested
     from app.fleet import Fleet
+    from app.operations.post import Found
     from app.operations.update import Pending
     from app.operations.verify import Verified
-    from backends.agent.client import Preview
+    from backends.agent.client import Post, Preview
 
 _STATUS_FIELDS = ("state", "http_status", "latency_s", "checked_at")
 _CERTIFICATE_FIELDS = ("not_after", "days_left", "issuer", "state")
@@ -57,6 +58,14 @@ _WORDS = {
     Outcome.ROLLED_BACK: "taken back",
     Outcome.CANCELLED: "cancelled",
     Outcome.NEEDS_HAND: "NEEDS A HAND",
+}
+_POST_FIELDS = ("id", "type", "title", "status", "modified", "now")
+_BECOME = {
+    "gone": "gone now",
+    "trashed": "in the trash now",
+    "changed": "changed since",
+    "same": "the same now",
+    "other": "its ID is another's now",
 }
 _AS_BEFORE = (Outcome.ROLLED_BACK, Outcome.CANCELLED)
 _UNDOABLE = ("restore", "undo", "update")
@@ -277,6 +286,44 @@ def _would_mean(found: Preview, sentences: Sequence[str], again: str) -> None:
         aside("  → nothing was changed; it cannot be restored before that is put right")
     else:
         aside(f"  → nothing was changed; to do it: {again}")
+
+
+def post(site: str, found: Post, *, as_json: bool) -> None:
+    if as_json:
+        loss = {"posts": 0, "comments": 0, "users": 0, "orders": 0, "entries": 0, "files": 0, "newest": []}
+        shown = {"site": site, "generation": found.generation, "blockers": found.blockers, "warnings": found.warnings}
+        _json({**shown, "loss": loss, "recommended": None, "post": found})
+        return
+    from app.operations.post import comes, goes
+
+    _line(f"Bringing “{found.then.title}” back to {site} from {found.generation} would mean ({_BECOME[found.state]}):")
+    for sentence in (*goes(found), *comes(found)):
+        _line(f"  {sentence}")
+    for kind, blockers in (("blocked", found.blockers), ("warning", found.warnings)):
+        for one in blockers:
+            _line(f"  {kind}: {one.message}{f' → {one.hint}' if one.hint else ''}")
+    if found.blockers:
+        aside("  → nothing was changed; it cannot come back before that is put right")
+    else:
+        part = f"--only post:{found.id}"
+        aside(f"  → nothing was changed; to do it: modoseru restore {site} {found.generation} {part}")
+
+
+def posts(site: str, found: Sequence[Found], *, as_json: bool) -> None:
+    if as_json:
+        _json(
+            {"site": site, "posts": [{"generation": one.generation, **_only(one.post, _POST_FIELDS)} for one in found]}
+        )
+        return
+    if not found:
+        _line(f"No clean generation of {site} holds a post with these words in its title.")
+    rows = []
+    for one in found:
+        kind = (one.post.type, f"{one.post.modified:%Y-%m-%d}" if one.post.modified else "–")
+        rows.append((f"post:{one.post.id}", *kind, _BECOME[one.post.now], one.generation, one.post.title))
+    _columns(rows)
+    if found:
+        aside(f"  → to bring one back: modoseru restore {site} --only post:{found[0].post.id}")
 
 
 def operations(known: Sequence[Operation], *, nothing: str, as_json: bool) -> None:

@@ -508,6 +508,8 @@ class Expected(Struct, frozen=True, kw_only=True):
     """What was wrong with the front page before the operation began; None: nothing."""
     seen: bool = True
     """False: the site could not be reached at all from outside before the operation began."""
+    page: str | None = None
+    """One more page that must be there, relative to the site's URL: `?p=12` of a post that was brought back."""
 
 
 class Asked(Event, frozen=True, kw_only=True):

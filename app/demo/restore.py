@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from app.demo import archive
+from app.demo import archive, post
 from app.demo.operation import Answer, Operation, matcher
 from app.demo.site import DemoSite, write_tables
 from app.demo.worker import Worker, remove
@@ -21,10 +21,10 @@ _AS_IT_WAS = "the check failed and the site is as it was: "
 
 
 def only_of(request: dict[str, Any]) -> Only:
-    """`all`, `files`, `database`, or paths below the root."""
+    """`all`, `files`, `database`, `post:ID`, or paths below the root."""
     only = request.get("only")
     only = "all" if only is None else only
-    if isinstance(only, str) and only in ("all", "files", "database"):
+    if isinstance(only, str) and (only in ("all", "files", "database") or post.id_of(only) is not None):
         return only
     if not isinstance(only, list) or not only or not all(isinstance(path, str) and _below(path) for path in only):
         raise ModoseruError("bad_request", 'the request\'s "only" is not a choice', "all, files, database, or paths")
@@ -41,7 +41,12 @@ def chosen(only: Only, paths: Sequence[str]) -> list[str]:
     if isinstance(only, list):
         wanted = matcher(tuple(only))
         return [path for path in paths if wanted.fullmatch(path)]
-    return list(paths) if only != "database" else []
+    return list(paths) if has_files(only) else []
+
+
+def has_files(only: Only) -> bool:
+    """Whether the tree is part of it; the demo's posts have no files of their own."""
+    return only != "database" and post.id_of(only) is None
 
 
 async def restore(worker: Worker) -> None:
@@ -53,6 +58,8 @@ async def restore(worker: Worker) -> None:
     hashes = await run(worker.archive.present, name)
     worker.operation.remember("generation", name)
     await run(worker.site.make)
+    if (wanted := post.id_of(only)) is not None:
+        await run(post.held, worker.archive, name, wanted)
     paths = chosen(only, [path for path in hashes if path != archive.DATABASE])
     if isinstance(only, list) and not paths:
         raise ModoseruError("no_generation", "the generation holds none of these paths", "look at modoseru diff")
@@ -61,7 +68,7 @@ async def restore(worker: Worker) -> None:
     await worker.step("stage")
     tree, tables = _staging(worker)
     worker.operation.remember("staging", [str(path.relative_to(worker.site.home)) for path in (tree, tables)])
-    if only != "database":
+    if has_files(only):
         await run(_carry_over, worker, tree, only)
 
     def unpack(portion: Sequence[str]) -> int:
@@ -69,11 +76,16 @@ async def restore(worker: Worker) -> None:
 
     total = await run(worker.archive.size, name, paths)
     await worker.paced(paths, unpack, total=total, unit="bytes", seconds=1.8)
-    if only in ("all", "database"):
+    number = post.id_of(only)
+    if number is not None:
+        then = worker.archive.tables(name)
+        await run(lambda: write_tables(tables, post.put_back(worker.site.tables(), then, number)))
+    elif only in ("all", "database"):
         await run(lambda: write_tables(tables, worker.archive.tables(name)))
 
     await worker.step("verify")
-    bad = await run(unlike, tree, tables if tables.exists() else None, paths, hashes)
+    whole = tables if tables.exists() and number is None else None
+    bad = await run(unlike, tree, whole, paths, hashes)
     await worker.runtime.pause(0.6)
     worker.progress(total, total, "bytes")
     if bad:
@@ -81,7 +93,7 @@ async def restore(worker: Worker) -> None:
 
     await worker.step("switch")
     worker.operation.remember("phase", "switching")
-    if only != "database":
+    if has_files(only):
         await worker.exchange(worker.site.root, tree, "tree")
     if tables.exists():
         await worker.exchange(worker.site.database, tables, "database.json")

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from msgspec import to_builtins
 
+from app.demo import post
 from app.demo.archive import Archive
 from app.demo.backup import backup
 from app.demo.difference import difference
@@ -114,6 +115,8 @@ class Twin:
             "diff": self._diff,
             "send": self._send,
             "receive": self._receive,
+            "posts": self._posts,
+            "post": self._post,
             "answer": self._answer,
             "follow": self._follow,
             "cancel": self._cancel,
@@ -176,6 +179,16 @@ class Twin:
 
     async def _receive(self, _site: DemoSite, state: Path, request: Request, _say: Say) -> Reply:
         return dict(await self.runtime.run(receive, state, request))
+
+    async def _posts(self, site: DemoSite, state: Path, request: Request, _say: Say) -> Reply:
+        await self.runtime.run(site.make)
+        name, words = request.text("generation"), request.text("words")
+        return await self.runtime.run(post.posts, site, Archive(site, state), name, words)
+
+    async def _post(self, site: DemoSite, state: Path, request: Request, _say: Say) -> Reply:
+        await self.runtime.run(site.make)
+        number = request.whole("id")
+        return await self.runtime.run(post.post, site, Archive(site, state), request.text("generation"), number)
 
     async def _answer(self, site: DemoSite, state: Path, request: Request, _say: Say) -> Reply:
         """The answer is a file, so that it counts whether or not the process that asked still lives."""

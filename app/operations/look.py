@@ -36,9 +36,10 @@ async def before(session: Session, site: Site) -> Expected:
     return Expected(title=front.title, before=front.problem, seen=front.http_status is not None)
 
 
-def travelling(expected: Expected, *, title: bool) -> dict[str, str | bool | None]:
-    """As the request carries it. `title`: the change must not alter the front page's title."""
-    return {"title": expected.title if title else None, "before": expected.before, "seen": expected.seen}
+def travelling(expected: Expected, *, title: bool, page: str | None = None) -> dict[str, str | bool | None]:
+    """As the request carries it. `title`: the change must not alter the front page's title. `page` must be there."""
+    kept = expected.title if title else None
+    return {"title": kept, "before": expected.before, "seen": expected.seen, "page": page}
 
 
 async def judge(session: Session, site: Site, asked: Asked) -> Judgement:
@@ -51,10 +52,10 @@ async def judge(session: Session, site: Site, asked: Asked) -> Judgement:
     if asked.subject == "reset":
         return Judgement(True, "opcache was reset" if reset else "opcache was not reset")
     expected = asked.expect or Expected()
-    found = verdict(await _health(session, site), expected)
+    found = verdict(await _health(session, site, expected.page), expected)
     if found.keep and not reset:
         await asyncio.sleep(REVALIDATED)
-        found = verdict(await _health(session, site), expected)
+        found = verdict(await _health(session, site, expected.page), expected)
     return found
 
 
@@ -70,18 +71,20 @@ def verdict(health: Health, expected: Expected) -> Judgement:
     if expected.title and expected.title.casefold() not in (front.title or "").casefold():
         return Judgement(False, f"the front page is titled “{front.title}” where “{expected.title}” was expected")
     for page in others:
-        # A host may keep its login page from strangers; that it breaks is another matter.
-        if page.problem and page.http_status not in (401, 403, 404, 405, 429):
+        # A host may keep its login page from strangers; that it breaks is another matter. A post that came back is not
+        # missing, whatever a host keeps from whom.
+        own = expected.page is not None and page.url.endswith(expected.page)
+        if page.problem and page.http_status not in ((401, 403, 429) if own else (401, 403, 404, 405, 429)):
             return Judgement(False, f"{page.url}: {page.problem}")
     latency = f" in {front.latency_s:.2f} s" if front.latency_s is not None else ""
     return Judgement(True, f"the front page “{front.title or ''}” answers {front.http_status}{latency}")
 
 
-async def _health(session: Session, site: Site) -> Health:
+async def _health(session: Session, site: Site, page: str | None = None) -> Health:
     return await session.web.look(
         site.url,
         connect=site.web.connect,
         ca_file=site.web.ca_file,
         timeout=TIMEOUT,
-        expect=Expectation(pages=PAGES),
+        expect=Expectation(pages=(*PAGES, page) if page else PAGES),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from app.session import Session
 
 PARTS = ("all", "files", "database")
+POST = re.compile(r"post:([1-9][0-9]{0,17})")
+KEPT = "What is overwritten is kept on the server: undo brings it back."
 FILES_GONE = {"no_root", "no_wordpress", "no_config"}
 """Codes of an agent that finds no WordPress where the site should be."""
 UNSEEN = {*FILES_GONE, "no_database"}
@@ -32,7 +35,14 @@ class BadRequest(ModoseruError):  # noqa: N818 - says what happened
 
 
 def part(only: Sequence[str]) -> str | list[str]:
-    """What `--only` names: one of PARTS, or paths below the document root; nothing means all. Raises BadRequest."""
+    """What `--only` names: one of PARTS, `post:ID`, or paths below the document root; nothing means all.
+
+    Raises BadRequest.
+    """
+    if any(one.startswith("post:") for one in only):
+        if len(only) > 1 or POST.fullmatch(only[0]) is None:
+            raise BadRequest("bad_only", "one post is named as post:ID, and alone", "modoseru posts finds its ID")
+        return only[0]
     named = [one for one in only if one in PARTS]
     if not named:
         return list(only) or "all"
@@ -78,7 +88,7 @@ async def plan(
         question=f"Restore {site.name} to {when(chosen)}?",
         goes=(*goes(found, only), *(warning.message for warning in found.warnings), *doubts(chosen)),
         stays=(
-            "What is overwritten is kept on the server: undo brings it back.",
+            KEPT,
             "Until the new state is whole and verified the site goes on serving.",
         ),
         danger=True,

@@ -12,6 +12,7 @@ from app.operations.intent import Intent
 from app.screens.confirm import Confirm, Prompt
 from app.screens.dialog import Dialog
 from app.screens.generations import Generations
+from app.screens.posts import Posts
 from app.screens.updates import Updates
 from backends.records import ModoseruError, Site
 from widgets import words
@@ -50,6 +51,12 @@ class Asking:
     async def chosen_restore(self, site: Site, dialog: Generations) -> None:
         if (generation := await self._answer(dialog)) is not None:
             await self.restore(site, generation)
+
+    async def post(self, site: Site) -> None:
+        dialog = Posts(site.name, lambda words: self._desk.find_posts(site, words))
+        if (found := await self._answer(dialog)) is not None:
+            planning = self._desk.plan_post(site, found)
+            await self._confirmed(tr("Bring a post back to {site}", site=site.name), tr("Bring it back"), planning)
 
     async def chosen_update(self, site: Site, dialog: Updates) -> None:
         if (slugs := await self._answer(dialog)) is not None:

@@ -48,9 +48,9 @@ A connection that ends before the last line is cut, never "done".
                   marked: {id: `clean` or `suspect`}, pinned: [id…] | launches.
                   `sealed`, `marked` and `pinned` are what the client's own journal knows: where `sealed` has any,
                   only those generations (and the new one) fill the places of `keep`, and only its marks count |
-| posts | generation, seal, words | {"generation", "posts": [{id, type, title, status, modified, now}]}: articles (posts
-                  and pages) of the generation whose titles have all the words, or whose ID is the word; the 50
-                  latest. now: `gone`, `trashed`, `changed`, `same`, or `other` where the ID is another post's |
+| posts | generation, seal, words | {"generation", "posts": [{id, type, title, status, modified, now}]}: posts and
+                  pages of the generation whose titles have all the words, or whose ID is the word; the 50 latest. now:
+                  `gone`, `trashed`, `changed`, `same`, or `other` where the ID is another post's |
 | post | generation, seal, id | a Post: what the generation holds, what the site shows, what a restore would change |
 | verify | generation, seal: SHA-256 or null | launches; changes nothing but what is damaged, towards `seal` alone |
 | restore | generation, only (`all`, `files`, `database`, `post:ID` or a list of paths below the root), seal (its hash

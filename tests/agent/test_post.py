@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
+import json
 import random
 import time
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -28,7 +31,7 @@ from tests.agent.blog import (
     tables,
     with_pictures,
 )
-from tests.agent.small import Small, Story, Tree, carry_out, is_wrong
+from tests.agent.small import Small, Story, Tree, carry_out, is_wrong, summary_of
 from tests.agent.test_death import killed_after, settled
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="session")]
@@ -107,10 +110,11 @@ async def test_what_the_site_did_meanwhile_stays(small: Callable[..., Small], se
     delete(site)
     site.sql(f"""
         UPDATE `{p}posts` SET post_content='edited since' WHERE ID=2;
-        INSERT INTO `{p}postmeta` (meta_id, post_id, meta_key, meta_value) VALUES (31, 2, 'took its number', 'y');
-        INSERT INTO `{p}commentmeta` (meta_id, comment_id, meta_key, meta_value) VALUES (40, 20, 'took its number', 'y');
+        INSERT INTO `{p}postmeta` (meta_id, post_id, meta_key, meta_value) VALUES (31, 2, 'took it', 'y');
+        INSERT INTO `{p}commentmeta` (meta_id, comment_id, meta_key, meta_value) VALUES (40, 20, 'took it', 'y');
         INSERT INTO `{p}posts` (ID, post_title, guid) VALUES (50, '新しい記事', 'https://small.example/?p=50');
-        INSERT INTO `{p}term_relationships` VALUES (50, 5, 0); UPDATE `{p}term_taxonomy` SET count=2 WHERE term_taxonomy_id=5;
+        INSERT INTO `{p}term_relationships` VALUES (50, 5, 0);
+        UPDATE `{p}term_taxonomy` SET count=2 WHERE term_taxonomy_id=5;
         INSERT INTO `{p}comments` (comment_ID, comment_post_ID, comment_content) VALUES (60, 2, 'new')""")
     others = {
         "posts": rows(site, "posts"), "comments": rows(site, "comments"), "postmeta": rows(site, "postmeta"),
@@ -166,12 +170,16 @@ async def test_what_was_trashed_with_its_comments_is_published_with_them(
     agent = site.agent(servers)
     p = site.prefix
     generation = await saved(agent)
-    site.sql(f"""
+    site.sql(
+        f"""
         INSERT INTO `{p}comments` (comment_ID, comment_post_ID, comment_content) VALUES (70, {ARTICLE}, 'newer');
         UPDATE `{p}posts` SET post_status='trash', post_name='sakura__trashed' WHERE ID={ARTICLE};
         INSERT INTO `{p}postmeta` (post_id, meta_key, meta_value) VALUES ({ARTICLE}, '_wp_trash_meta_comments_status',
             'a:5:{{i:21;s:1:"1";i:22;s:1:"1";i:23;s:1:"1";i:24;s:4:"spam";i:70;s:1:"1";}}');
-        UPDATE `{p}comments` SET comment_approved='post-trashed' WHERE comment_post_ID={ARTICLE}""".replace("{{", "{").replace("}}", "}"))
+        UPDATE `{p}comments` SET comment_approved='post-trashed' WHERE comment_post_ID={ARTICLE}""".replace(
+            "{{", "{"
+        ).replace("}}", "}")
+    )
     trashed = looks(site)
     assert (await agent.post(generation, ARTICLE)).state == "trashed"
     await brought_back(agent, generation)
@@ -231,7 +239,10 @@ async def test_terms_that_are_gone_come_back_with_those_above_them_and_go_with_t
     # Somebody uses it now: it stays when the article goes.
     site.sql(f"INSERT INTO `{p}term_relationships` VALUES (2, 4, 0)")
     await carry_out(agent, "undo")
-    assert site.sql(f"SELECT term_id, count FROM `{p}term_taxonomy` WHERE term_id IN (3, 4)") == [("3", "0"), ("4", "1")]
+    assert site.sql(f"SELECT term_id, count FROM `{p}term_taxonomy` WHERE term_id IN (3, 4)") == [
+        ("3", "0"),
+        ("4", "1"),
+    ]
     assert site.litter() == []
 
 
@@ -304,7 +315,7 @@ async def test_an_id_that_is_another_one_s_is_refused_before_anything_is_touched
     delete(site)
     takers = {
         "other_post": f"INSERT INTO `{p}posts` (ID, post_title, guid) VALUES ({ARTICLE}, '別', '/?p=999')",
-        "other_comment": f"INSERT INTO `{p}comments` (comment_ID, comment_post_ID, comment_content) VALUES (22, 2, 'x')",
+        "other_comment": f"INSERT INTO `{p}comments` (comment_ID, comment_post_ID, comment_content) VALUES (22, 2, '')",
     }
     for code, statement in takers.items():
         site.sql(statement)
@@ -354,9 +365,7 @@ async def test_what_cannot_come_back_is_refused_with_a_reason(
     assert site.litter() == []
 
 
-async def test_more_columns_and_another_prefix_are_no_obstacle(
-    small: Callable[..., Small], servers: Servers
-) -> None:
+async def test_more_columns_and_another_prefix_are_no_obstacle(small: Callable[..., Small], servers: Servers) -> None:
     site = blog(small)
     p = site.prefix
     agent = site.agent(servers)
@@ -478,7 +487,9 @@ async def test_a_death_in_the_switch_is_taken_back_from_the_journal_alone(
     gone = looks(site)
     p = site.prefix
     holding = (
-        site.session(f"LOCK TABLES `{p}term_taxonomy` READ") if held == "in the transaction" else contextlib.nullcontext()
+        site.session(f"LOCK TABLES `{p}term_taxonomy` READ")
+        if held == "in the transaction"
+        else contextlib.nullcontext()
     )
     with holding:
         if held == "before the rows":
@@ -493,7 +504,8 @@ async def test_a_death_in_the_switch_is_taken_back_from_the_journal_alone(
             await asyncio.to_thread(site.await_held)
             assert (site.root / PHOTO).exists()  # the files are there, the rows are not
         else:
-            waiting = f"SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB='{site.within.db_name}' AND INFO LIKE 'UPDATE `{p}term_taxonomy`%'"
+            waiting = f"""SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB='{site.within.db_name}'
+                AND INFO LIKE 'UPDATE `{p}term_taxonomy`%'"""
             until = time.monotonic() + 20
             while site.sql(waiting) == [("0",)]:
                 assert time.monotonic() < until
@@ -548,14 +560,23 @@ async def test_articles_are_found_by_words_of_their_titles_and_told_what_became_
     site = blog(small)
     agent = site.agent(servers)
     p = site.prefix
-    site.sql(f"INSERT INTO `{p}posts` (ID, post_title, guid) SELECT 100+seq, CONCAT('連番 News ', seq), CONCAT('/?p=', seq) FROM seq_1_to_80")
+    site.sql(
+        f"INSERT INTO `{p}posts` (ID, post_title, guid)"
+        " SELECT 100+seq, CONCAT('連番 News ', seq), CONCAT('/?p=', seq) FROM seq_1_to_80"
+    )
     generation = await saved(agent)
     found = await agent.posts(generation, "桜まつり IT'S")
     assert [(one.id, one.title, one.status, one.now) for one in found] == [(ARTICLE, TITLE, "publish", "same")]
     assert found[0].modified is not None
-    site.sql(f"UPDATE `{p}posts` SET post_status='trash' WHERE ID={ARTICLE}; UPDATE `{p}posts` SET post_content='x' WHERE ID=2")
+    site.sql(
+        f"UPDATE `{p}posts` SET post_status='trash' WHERE ID={ARTICLE};"
+        f"UPDATE `{p}posts` SET post_content='x' WHERE ID=2"
+    )
     site.sql(f"DELETE FROM `{p}posts` WHERE ID=3; UPDATE `{p}posts` SET guid='/?p=0' WHERE ID=101")
-    states = {word: [(one.id, one.now) for one in await agent.posts(generation, word)] for word in ("12", "別の", "会社", "news 1")}
+    states = {
+        word: [(one.id, one.now) for one in await agent.posts(generation, word)]
+        for word in ("12", "別の", "会社", "news 1")
+    }
     assert (ARTICLE, "trashed") in states["12"]
     assert (states["別の"], states["会社"]) == ([(2, "changed")], [(3, "gone")])
     assert (101, "other") in states["news 1"]
@@ -564,3 +585,55 @@ async def test_articles_are_found_by_words_of_their_titles_and_told_what_became_
     with pytest.raises(AgentError) as told:
         await agent.posts(generation, " 　")
     assert told.value.code == "bad_request"
+
+
+async def test_a_forged_dump_shows_and_writes_nothing(small: Callable[..., Small], servers: Servers) -> None:
+    """Only literals in the form of our own statements pass, whoever made the dump."""
+    site = blog(small)
+    agent = site.agent(servers)
+    generation = await saved(agent)
+    delete(site)
+    gone = looks(site)
+    folder, posts = site.state / "generations" / generation, f"{site.prefix}posts"
+    whole, summary = (folder / "database.sql.gz").read_bytes(), summary_of(site, generation)
+    head = f"INSERT INTO `{posts}` (`ID`,`post_title`) VALUES "
+    for kind, sql in (
+        ("insert", f"{head}(SLEEP(9),'x')"), ("insert", f"{head}(12,(SELECT user_pass FROM users))"),
+        ("insert", f"{head}(12,'x'); DROP TABLE `{posts}`"), ("insert", f"{head}(12,'x') ON DUPLICATE KEY UPDATE ID=1"),
+        ("insert", f"{head}(12,'it''s')"), ("insert", f"{head}(12,'open"), ("insert", f"{head}(12,'x\\"),
+        ("insert", f"{head}(12)"), ("insert", f"{head}(12,'x','y')"), ("insert", f"{head}(12,0xabc)"),
+        ("insert", f"{head}(12,@m1)"), ("insert", f"{head}"), ("insert", head.replace(posts, "users") + "(12,'x')"),
+        ("insert", head.replace("`post_title`", "post_title") + "(12,'x')"), ("set", "SET @m1=(SELECT 1)"),
+        ("set", "SET GLOBAL x=1"), ("set", "SET @m1=CONCAT(@m2,'a')"), ("set", "SET @m1='a', @@global.x=1"),
+    ):  # fmt: skip
+        text = f"-- @ {len(sql)} {kind} {posts}\n{sql};\n".encode()
+        packed = gzip.compress(text)
+        part = {"offset": len(whole), "stored": len(packed), "size": len(text), "sha256": sha256(text).hexdigest()}
+        dump = whole + packed
+        forged = summary | {
+            "tables": [one | part if one["name"] == posts else one for one in summary["tables"]],
+            "dump": summary["dump"] | {"size": len(dump), "sha256": sha256(dump).hexdigest()},
+        }
+        (folder / "database.sql.gz").write_bytes(dump)
+        (folder / "summary.json").write_text(json.dumps(forged))
+        for asked in (agent.posts(generation, "x"), agent.post(generation, ARTICLE)):
+            with pytest.raises(AgentError) as told:
+                await asked
+            assert told.value.code == "damaged", sql
+        story = await carry_out(agent, "restore", generation=generation, only=ONLY)
+        assert (story.outcome, story.end.code) == (Outcome.ROLLED_BACK, "damaged"), sql
+    assert looks(site) == gone
+    assert site.litter() == []
+
+
+async def test_a_generation_that_is_not_the_sealed_one_shows_and_writes_nothing(
+    small: Callable[..., Small], servers: Servers
+) -> None:
+    agent = blog(small).agent(servers)
+    generation = await saved(agent)
+    for asked in (agent.posts(generation, "桜", seal="0" * 64), agent.post(generation, ARTICLE, seal="0" * 64)):
+        with pytest.raises(AgentError) as told:
+            await asked
+        assert told.value.code == "damaged"
+    story = await carry_out(agent, "restore", generation=generation, only=ONLY, seal="0" * 64)
+    assert (story.outcome, story.end.code) == (Outcome.ROLLED_BACK, "damaged")

@@ -7,6 +7,7 @@ import datetime as dt
 from collections.abc import AsyncGenerator, Sequence
 
 from app.operations.intent import Intent
+from app.operations.post import Found
 from backends.records import AnyEvent, Difference, HostPage, ModoseruError, Operation, Progress, Site, SiteStatus
 from tests.widgets.made import JST
 
@@ -28,6 +29,7 @@ class FakeDesk:
         self.looks_end = True
         self.refusal: ModoseruError | None = None
         self.typed: str | None = None
+        self.found: tuple[Found, ...] = ()
         self.plan_gate: asyncio.Event | None = None
         self.closed: list[str] = []
         self._feeds: dict[str, asyncio.Queue[AnyEvent | ModoseruError]] = {}
@@ -73,6 +75,15 @@ class FakeDesk:
 
     async def plan_restore(self, site: Site, generation: str | None) -> Intent:
         return await self._plan("restore", site, {"generation": generation})
+
+    async def plan_post(self, site: Site, found: Found) -> Intent:
+        return await self._plan("restore", site, {"generation": found.generation, "post": found.post.id})
+
+    async def find_posts(self, site: Site, words: str) -> tuple[Found, ...]:
+        self.calls.append(("find", site.name, words))
+        if self.refusal is not None:
+            raise self.refusal
+        return self.found
 
     async def plan_undo(self, site: Site) -> Intent:
         return await self._plan("undo", site, {})

@@ -50,6 +50,11 @@ def ground(request: pytest.FixtureRequest) -> Ground:
     if request.param == "php":
         make: Callable[..., Small] = request.getfixturevalue("small")
         return OnTheLab(make())
-    demo: Demo = request.getfixturevalue("demo")
+    twin: Ground = request.getfixturevalue("demo_ground")
+    return twin
+
+
+@pytest.fixture
+def demo_ground(demo: Demo) -> Ground:
     well = [name for name, site in demo.sites.items() if site.condition is Condition.WELL and site.character.ssh]
     return InTheDemo(demo, well[next(_number)])

@@ -15,6 +15,7 @@ from app.demo.worker import Gate
 from backends.agent.client import OPTIONS, Agent, Agents, agent_name
 from backends.records import Site
 from backends.ssh import Servers
+from tests.agent import blog
 from tests.agent.small import Small
 
 
@@ -55,6 +56,10 @@ class Ground(ABC):
     @abstractmethod
     def break_database(self) -> None:
         """Nobody can read it from now on."""
+
+    @abstractmethod
+    def lose_post(self) -> tuple[int, str]:
+        """Deletes an article that has comments, for ever; its ID and title. On the lab the site is a `blog`."""
 
     @abstractmethod
     def looks(self) -> object:
@@ -101,6 +106,10 @@ class OnTheLab(Ground):
     def break_database(self) -> None:
         self._small.config(db_password="another")
 
+    def lose_post(self) -> tuple[int, str]:
+        blog.delete(self._small, files=False)
+        return blog.ARTICLE, blog.TITLE
+
     def looks(self) -> object:
         return self._small.files(), self._small.tables()
 
@@ -145,6 +154,16 @@ class InTheDemo(Ground):
     def break_database(self) -> None:
         self._twin_site.make()
         self._twin_site.break_database()
+
+    def lose_post(self) -> tuple[int, str]:
+        tables = self._twin_site.tables()
+        lost = next(post for post in tables["posts"] if post["id"] == tables["comments"][0]["post"])
+        kept = {
+            "posts": [post for post in tables["posts"] if post["id"] != lost["id"]],
+            "comments": [comment for comment in tables["comments"] if comment["post"] != lost["id"]],
+        }
+        self._twin_site.store({**tables, **kept})
+        return lost["id"], lost["title"]
 
     def looks(self) -> object:
         root, database = self._twin_site.root, self._twin_site.database

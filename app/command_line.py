@@ -34,7 +34,9 @@ class Options:
         folder = Path(self._config).expanduser() if self._config else default_folder()
         if not self._begins and (self._config or os.environ.get("MODOSERU_CONFIG")) and not folder.exists():
             error = ModoseruError(
-                "no_config_folder", f"there is no folder {folder}", "correct --config (or MODOSERU_CONFIG)"
+                "no_config_folder",
+                f"there is no folder {folder}",
+                "correct --config or MODOSERU_CONFIG, or begin the fleet with modoseru site add",
             )
             error.exit_code = 2
             raise error

@@ -118,6 +118,7 @@ class Dashboard(App[None]):
             "drill": self._do_drill,
             "verify": self._do_verify,
             "diff": self._do_diff,
+            "post": self._do_post,
             "check": self._do_check,
             "log": self._do_log,
             "cancel": self._do_cancel,

@@ -162,6 +162,9 @@ def test_a_part_and_a_path_are_not_restored_in_one_go(program: Program) -> None:
 
 def test_without_a_configuration_it_says_how_to_begin(tmp_path: Path) -> None:
     program = Program(tmp_path / "nothing", tmp_path / "state")
+    assert "modoseru site add" in program("status", code=2).err  # a folder that was named
+    del program.environment["MODOSERU_CONFIG"]
+    program.environment["XDG_CONFIG_HOME"] = str(tmp_path / "nothing")
     assert "modoseru site add" in program("status").out
     assert program("status", "--json").json == {"sites": []}
     assert program("check", "--json").json == {"sites": []}

@@ -17,6 +17,13 @@ function answer_preview(Request $request)
             break;
         }
     }
+    if ($only !== 'database' && !$generation->move) {
+        try {
+            Installation::find_bare($request);
+        } catch (Failure $e) {  // its files may be gone, or its root is mistyped and another folder would be overwritten
+            $found->warnings[] = ['code' => $e->word, 'message' => $e->getMessage(), 'hint' => $e->hint];
+        }
+    }
     if ($generation->move) {
         $generation->summary['created'] = '1970-01-02T00:00:00Z';  // whatever the site has is not the other one's
     }

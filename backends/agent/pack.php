@@ -333,9 +333,10 @@ final class Entry
         $self->path = $path;
         $self->type = $type;
         $self->mode = $stat['mode'] & 07777;
-        foreach (['uid', 'gid', 'mtime', 'ctime'] as $key) {
-            $self->$key = $stat[$key];
-        }
+        $self->uid = $stat['uid'];
+        $self->gid = $stat['gid'];
+        $self->mtime = $stat['mtime'];
+        $self->ctime = $stat['ctime'];
         $self->inode = $stat['ino'];
         $self->size = $type === 'f' ? $stat['size'] : 0;
         $self->target = $target;
@@ -345,16 +346,22 @@ final class Entry
     public static function parse($line)
     {
         $part = explode(' ', rtrim($line, "\n"));
-        if (count($part) !== 15 || !preg_match('/^[fdl]$/', $part[0])) {
+        if (count($part) !== 15 || !in_array($part[0], ['f', 'd', 'l'], true)) {
             throw new Failure('damaged', 'a line of the manifest cannot be read', 'take another generation');
         }
         $self = new self();
         $self->type = $part[0];
         $self->mode = octdec($part[1]);
-        list(, , $uid, $gid, $mtime, $ctime, $inode, $size, $self->sha256, $self->codec, $self->pack, $offset, $stored) = $part;
-        foreach (['uid', 'gid', 'mtime', 'ctime', 'inode', 'size', 'offset', 'stored'] as $key) {
-            $self->$key = (int) $$key;
-        }
+        // One by one: a site's manifest is read several times in a backup, and names in variables take half of that time.
+        $self->uid = (int) $part[2];
+        $self->gid = (int) $part[3];
+        $self->mtime = (int) $part[4];
+        $self->ctime = (int) $part[5];
+        $self->inode = (int) $part[6];
+        $self->size = (int) $part[7];
+        list(, , , , , , , , $self->sha256, $self->codec, $self->pack) = $part;
+        $self->offset = (int) $part[11];
+        $self->stored = (int) $part[12];
         $self->path = unescape_path($part[13]);
         $self->target = $part[14] === '-' ? '' : unescape_path($part[14]);
         return $self;

@@ -154,7 +154,7 @@ final class Scan
         if (!$out) {
             throw new Failure('no_space', 'cannot write the manifest: ' . last_error('unknown reason'));
         }
-        write_all($out, MANIFEST_HEAD, 'the manifest');
+        $lines = MANIFEST_HEAD;
         $counts = ['files' => 0, 'folders' => 0, 'links' => 0, 'bytes' => 0];
         $needed = [];
         $done = 0;
@@ -169,7 +169,11 @@ final class Scan
             } elseif ($this->before) {
                 $this->signs->added($live, $this->where($live->path));
             }
-            write_all($out, $live->line(), 'the manifest');
+            $lines .= $live->line();
+            if (strlen($lines) >= 65536) {
+                write_all($out, $lines, 'the manifest');
+                $lines = '';
+            }
             $counts[['f' => 'files', 'd' => 'folders', 'l' => 'links'][$live->type]]++;
             $counts['bytes'] += $live->size;
             if ($live->type === 'f' && $live->pack !== '-') {
@@ -179,6 +183,7 @@ final class Scan
             $operation->progress($done, max($done, $this->total['bytes']), 'bytes');
         }
         $operation->progress($done, $done, 'bytes');
+        write_all($out, $lines, 'the manifest');
         sync_handle($out, $manifest);
         $length = ftell($out);
         fclose($out);

@@ -69,11 +69,10 @@ class Screen:
         None where the prompt before an overwrite stands open, or a sentence stands in place of the keys.
         """
         before = set(self.app.jobs.all)
-        keys = self.app.fleet.query_one(KeyLine).plain
         await self.press(key)
 
         def told() -> bool:
-            return self.app.fleet.query_one(KeyLine).plain != keys
+            return self.app.fleet.query_one(KeyLine).has_class("-told")
 
         def ended() -> list[Job]:
             return [job for job in self.app.jobs.all if job not in before and not job.running]

@@ -97,8 +97,6 @@ KEY = r"ssh-ed25519 SHA256:[\w+/]{43}"
 NO_UPDATES = "The updates of minato.example are not known; c looks"
 NEVER = "cannot be restored: it was never backed up"
 NO_UNDO = "nothing was restored or updated on minato.example that could be undone"
-REHEARSED = "minato.example drill done"
-"""What was backed up is restored beside wherever the site is said to be."""
 FAULTS = (
     Fault(
         "closed port",
@@ -141,7 +139,8 @@ FAULTS = (
         "wrong document root",
         setting("server.root", "~/no-such-folder"),
         r"the document root /\S+/no-such-folder does not exist on the server",
-        {"U": NO_UNDO, "d": REHEARSED, "u": NO_UPDATES},
+        {"U": NO_UNDO, "u": NO_UPDATES},
+        keys="bRrUu",
     ),
     Fault(
         "no WordPress there",
@@ -162,7 +161,8 @@ FAULTS = (
         r"[\d.]+ MB are needed and the server has [\d.]+ MB free",
         {"d": NEVER, "R": NEVER, "r": "minato.example has no generation yet", "U": NO_UNDO},
         disk_of(2 << 20),
-        "it was never backed up",
+        r"a generation is gone: \w+",
+        keys="bdRrU",  # an update is told so by the generation that it makes first
     ),
     Fault(
         "full to the brim",

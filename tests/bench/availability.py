@@ -74,4 +74,8 @@ def _told(visits: Visits, switch: tuple[float, float] | None) -> str:
         text += f", in it {len(inside)} ({1000 * (switch[1] - switch[0]):.0f} ms)"
     if kinds:
         text += f", status {' '.join(map(str, kinds))}"
-    return f"{text}; longest gap {1000 * visits.gap():.0f} ms, slowest page {1000 * visits.slowest():.0f} ms"
+    gap, began = visits.gap()
+    text += f"; longest gap {1000 * gap:.0f} ms"
+    if switch:
+        text += f" from {began - switch[0]:+.1f} s of the switch"
+    return f"{text}, slowest page {1000 * visits.slowest():.0f} ms"

@@ -38,10 +38,10 @@ class Visits(list[Visit]):
     def failed(self) -> list[Visit]:
         return [one for one in self if not one.whole]
 
-    def gap(self) -> float:
-        """The longest time between two good pages that arrived one after the other; what failed lies in it."""
+    def gap(self) -> tuple[float, float]:
+        """The longest time between two good pages that arrived one after the other, and when it began."""
         good = sorted(one.answered for one in self if one.whole)
-        return max((after - before for before, after in pairwise(good)), default=float("inf"))
+        return max(((after - before, before) for before, after in pairwise(good)), default=(float("inf"), 0.0))
 
     def slowest(self) -> float:
         return max(one.answered - one.asked for one in self)

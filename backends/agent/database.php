@@ -545,7 +545,9 @@ function dump_part($handle, array $part, $limit = 1073741824)
     $hash = hash_init('sha256');
     $buffer = '';
     $size = 0;
-    $fill = function () use (&$left, &$buffer, &$size, $handle, $gzip, $hash, $part) {
+    // What was read is cut off with the next bytes alone: 64 KiB may hold a hundred thousand small statements.
+    $at = 0;
+    $fill = function () use (&$left, &$buffer, &$size, &$at, $handle, $gzip, $hash, $part) {
         $bytes = $left > 0 ? fread($handle, min(65536, $left)) : '';
         if ($bytes === '' || $bytes === false) {
             return false;
@@ -556,28 +558,32 @@ function dump_part($handle, array $part, $limit = 1073741824)
             throw new Failure('damaged', "the dump of the table {$part['name']} is damaged", 'take another generation');
         }
         hash_update($hash, $text);
+        if ($at) {
+            $buffer = substr($buffer, $at);
+            $at = 0;
+        }
         $buffer .= $text;
         return true;
     };
     while (true) {
-        while (($end = strpos($buffer, "\n")) === false && $fill()) {
+        while (($end = strpos($buffer, "\n", $at)) === false && $fill()) {
         }
         if ($end === false) {
             break;
         }
-        $line = substr($buffer, 0, $end);
-        $buffer = substr($buffer, $end + 1);
+        $line = substr($buffer, $at, $end - $at);
+        $at = $end + 1;
         if (!preg_match('/^-- @ (\d{1,10}) ([a-z]+) (\S*)$/', $line, $found)) {
             continue;
         }
         $length = (int) $found[1];
-        while (strlen($buffer) < $length && $length <= $limit && $fill()) {
+        while (strlen($buffer) - $at < $length && $length <= $limit && $fill()) {
         }
-        if (strlen($buffer) < $length) {
+        if (strlen($buffer) - $at < $length) {
             throw new Failure('damaged', "the dump of the table {$part['name']} is damaged", 'take another generation');
         }
-        yield [$found[2], unescape_path($found[3]), substr($buffer, 0, $length)];
-        $buffer = substr($buffer, $length);
+        yield [$found[2], unescape_path($found[3]), substr($buffer, $at, $length)];
+        $at += $length;
     }
     while ($fill()) {
     }

@@ -186,6 +186,13 @@ final class DumpRows
     private static function literal($sql, &$at, $table)
     {
         $start = $at;
+        // Most literals are whole numbers, and most of the time goes here.
+        $digits = strspn($sql, '0123456789', $at);
+        $after = $sql[$at + $digits] ?? '';
+        if ($digits && ($after === ',' || $after === ')')) {
+            $at += $digits;
+            return substr($sql, $start, $digits);
+        }
         $first = $sql[$at] ?? '';
         if ($first === "'") {
             for ($at++; ; $at += 2) {

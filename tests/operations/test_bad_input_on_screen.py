@@ -272,9 +272,10 @@ def assert_told(screen: Screen, sentence: str) -> None:
 
 
 def squeezed(screen: Screen) -> str:
-    """What is painted without the blanks and borders at which a sentence is broken: of the whole, and of the pane."""
-    pane = "\n".join(line.partition("▏")[2] for line in screen.painted.splitlines())
-    return "".join(screen.painted.split()) + "\n" + "".join(pane.split())
+    """What is painted without the blanks and borders at which a sentence is broken: of all, the pane, and a dialog."""
+    lines = screen.painted.splitlines()
+    pane, dialog = (line.partition("▏")[2] for line in lines), (line.split("│")[1] for line in lines if "│" in line)
+    return "\n".join("".join("".join(part).split()) for part in (lines, pane, dialog))
 
 
 def assert_whole(screen: Screen, job: Job) -> None:

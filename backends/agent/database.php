@@ -9,6 +9,10 @@ final class Database
     public $prefix;
     public $engine;
     public $version;
+    /** The operation whose process this is: its sessions bear its name, so that whoever recovers it finds them. */
+    public static $owner = null;
+    /** So many sessions of one operation are told apart. */
+    const SESSIONS = 16;
     private $settings;
 
     /** Throws no_database with the server's own words. */
@@ -45,7 +49,54 @@ final class Database
             throw new Failure('no_database', 'the database does not let us in: ' . $e->getMessage(),
                 'compare wp-config.php with the host\'s panel');
         }
+        self::name_session($link);
         return $link;
+    }
+
+    /** The name is a lock: it goes with the session, and not before the session's last statement has ended. */
+    private static function name_session(mysqli $link)
+    {
+        try {
+            for ($number = 1; self::$owner !== null && $number <= self::SESSIONS; $number++) {
+                if ($link->query("SELECT GET_LOCK('modoseru " . self::$owner . " $number', 0)")->fetch_row()[0]) {
+                    return;
+                }
+            }
+        } catch (mysqli_sql_exception $e) {
+            // A cluster may refuse such locks; its sessions stay without a name.
+            return;
+        }
+    }
+
+    /**
+     * Ends what a dead process of `$owner` still has the server do, and waits until it has ended: a statement that is
+     * granted after its client's death would change what is being taken back. Throws no_database.
+     */
+    public function end_sessions_of($owner)
+    {
+        $locks = array_map(function ($number) use ($owner) {
+            return "IS_USED_LOCK('modoseru $owner $number')";
+        }, range(1, self::SESSIONS));
+        for ($until = microtime(true) + 30; ; usleep(20000)) {
+            try {
+                $ids = array_diff(array_filter($this->link->query('SELECT ' . implode(', ', $locks))->fetch_row()), [$this->link->thread_id]);
+            } catch (mysqli_sql_exception $e) {
+                return;
+            }
+            if (!$ids) {
+                return;
+            }
+            foreach ($ids as $id) {
+                try {
+                    $this->query('KILL ' . (int) $id);
+                } catch (mysqli_sql_exception $e) {
+                    continue;
+                }
+            }
+            if (microtime(true) > $until) {
+                throw new Failure('no_database', 'the database still works for a process that is gone', 'look at its processes, then try again');
+            }
+        }
     }
 
     /** A second session of the same user: what it holds goes with it. */

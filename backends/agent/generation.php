@@ -388,9 +388,5 @@ function sweep_parts(Request $request)
         }
     }
     forget_incoming($request);
-    foreach (glob($request->root . '/modoseru-*.php') ?: [] as $page) {
-        if (preg_match('/^modoseru-[0-9a-f]{32}\.php$/', basename($page))) {
-            @unlink($page);
-        }
-    }
+    sweep_pages($request);
 }

@@ -11,6 +11,9 @@ final class Operation
     public $line = 0;
     public $outcome = null;
     public $asked = null;
+    public $answered = null;
+    /** Its process is gone, and nobody has ended yet what that still asked of the database. */
+    public $is_dead = false;
     public $kind = '';
     public $started = null;
     public $last = [];
@@ -56,7 +59,7 @@ final class Operation
     {
         $this->state = $this->last = [];
         $this->line = 0;
-        $this->outcome = $this->asked = $this->started = null;
+        $this->outcome = $this->asked = $this->answered = $this->started = null;
         foreach ($this->lines() as $event) {
             $this->replay($event);
         }
@@ -124,8 +127,10 @@ final class Operation
             $this->started = $event['at'];
         } elseif ($type === 'asked') {
             $this->asked = $event;
+            $this->answered = null;
         } elseif ($type === 'answered') {
             $this->asked = null;
+            $this->answered = $event;
         } elseif ($type === 'finished') {
             $this->outcome = $event['outcome'];
         }
@@ -299,10 +304,7 @@ final class Operation
     public function settle($number, $keep, $detail)
     {
         if (!empty($this->asked['token'])) {
-            $page = $this->request->root . '/' . basename($this->asked['token']);
-            keeping_time($this->request->root, function () use ($page) {
-                @unlink($page);
-            });
+            take_page_away($this);
         }
         $this->event('answered', ['number' => $number, 'keep' => $keep, 'detail' => $detail]);
         return [$keep, $detail];

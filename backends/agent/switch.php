@@ -2,8 +2,10 @@
 // The switch: files by rename, tables by one RENAME TABLE, all of it in the journal first, all of it reversible.
 //
 // A plan has `units` {live, stage, old, carry} (what stands at `live` goes to `old`, `stage` takes its place; the paths
-// of `carry` move from the old tree into the new one; or `attributes` of a folder that stays) and `tables` {live, stage, old} with `drop` (triggers and views to
-// remove before) and `create` (statements after), or `rows` of one post (post_restore.php). Undo is the same plan with `stage` and `old` exchanged.
+// of `carry` move from the old tree into the new one; or `attributes` of a folder that stays), `tables` {live, stage, old}
+// with `drop` (triggers and views to remove before) and `create` (statements after), or `rows` of one post
+// (post_restore.php), and `times` of the folders in which names come and go meanwhile. Undo is the same plan with `stage`
+// and `old` exchanged.
 
 const OUR_MAINTENANCE = "// modoseru\n";
 /** Seconds for which a database that went away is waited for: a restart takes less. */
@@ -17,6 +19,11 @@ function switch_over(Operation $operation, array $plan)
     $plan['units'] = array_map('known_by_inode', $plan['units']);
     $database = $plan['tables'] ? database_of($operation) : null;
     $holder = $database ? hold_same($operation, $database, $plan['tables']) : null;
+    foreach ($plan['units'] as $unit) {
+        // Nothing has to be made in the switch itself, where a full disk would refuse it.
+        isset($unit['attributes']) || make_folder(dirname($unit['old']), 0755);
+    }
+    $plan['times'] = times_of($plan);
     $operation->remember('plan', $plan);
     $operation->remember('phase', 'switching');
     close_for_a_moment($plan);
@@ -31,6 +38,7 @@ function switch_over(Operation $operation, array $plan)
         switch_rows($operation, $plan['rows']);
     }
     open_again($plan);
+    put_times($plan['times']['after']);
     $operation->remember('phase', 'switched');
 }
 
@@ -53,25 +61,83 @@ function sides(array $plan, $path)
     return $found;
 }
 
+/**
+ * The times of all folders in which the switch makes or removes a name, by their paths `before` and `after` it: who dies
+ * between a name and its folder's time leaves the time of his death there, and only the journal knows the right one.
+ */
+function times_of(array $plan)
+{
+    $touched = [];
+    foreach ($plan['closed'] as $folder) {
+        $touched = array_merge($touched, sides($plan, $folder));
+    }
+    $forth = [];
+    foreach ($plan['units'] as $unit) {
+        if (isset($unit['attributes'])) {
+            $forth[$unit['live']] = $unit['attributes']['forth'][1];
+            continue;
+        }
+        $touched[] = dirname($unit['live']);
+        foreach ($unit['carry'] as $path) {
+            array_push($touched, dirname("{$unit['live']}/$path"), dirname("{$unit['stage']}/$path"));
+        }
+    }
+    $before = $after = [];
+    foreach (array_unique($touched) as $folder) {
+        clearstatcache(true, $folder);
+        if (is_dir($folder) && ($time = @filemtime($folder)) !== false) {
+            $before[$folder] = $time;
+            $after[after_switch($plan, $folder)] = $forth[$folder] ?? $time;
+        }
+    }
+    return ['before' => $before, 'after' => $after];
+}
+
+/** Where a path stands when the plan is carried out. */
+function after_switch(array $plan, $path)
+{
+    foreach ($plan['units'] as $unit) {
+        foreach (['stage' => 'live', 'live' => 'old'] as $from => $to) {
+            if (!isset($unit['attributes']) && $unit[$from] !== null && Installation::below($path, $unit[$from])) {
+                return $unit[$to] . substr($path, strlen($unit[$from]));
+            }
+        }
+    }
+    return $path;
+}
+
+function put_times(array $times)
+{
+    foreach ($times as $folder => $time) {
+        if (is_dir($folder)) {
+            @touch($folder, $time);
+        }
+    }
+}
+
 function close_for_a_moment(array $plan)
 {
     foreach ($plan['closed'] as $folder) {
         foreach (sides($plan, $folder) as $side) {
             if (is_dir($side) && !exists("$side/.maintenance")) {
                 keeping_time($side, function () use ($side) {
-                    @file_put_contents("$side/.maintenance", '<?php $upgrading = ' . time() . ";\n" . OUR_MAINTENANCE);
+                    $page = '<?php $upgrading = ' . time() . ";\n" . OUR_MAINTENANCE;
+                    if (@file_put_contents("$side/.maintenance", $page) !== strlen($page)) {
+                        @unlink("$side/.maintenance");
+                    }
                 });
             }
         }
     }
 }
 
-/** A `.maintenance` that is not ours belongs to the state in which it lies. */
+/** A `.maintenance` that is not ours belongs to the state in which it lies; an empty one is what was left of ours. */
 function open_again(array $plan)
 {
     foreach ($plan['closed'] as $folder) {
         foreach (sides($plan, $folder) as $side) {
-            if (strpos((string) @file_get_contents("$side/.maintenance"), OUR_MAINTENANCE) !== false) {
+            $page = is_file("$side/.maintenance") ? (string) @file_get_contents("$side/.maintenance") : 'none';
+            if ($page === '' || strpos($page, OUR_MAINTENANCE) !== false) {
                 keeping_time($side, function () use ($side) {
                     @unlink("$side/.maintenance");
                 });
@@ -120,6 +186,9 @@ function backward_unit(array $unit)
         $new = $unit['inode'] ?? null;
         if ($unit['stage'] !== null && exists($unit['stage']) && $new !== null && inode($unit['live']) === $new) {
             // Died between the exchange and the move of what it had put aside.
+            if (exchange($unit['stage'], $unit['live'])) {
+                return;
+            }
             move($unit['stage'], $unit['old']);
         }
         if ($unit['stage'] !== null && !exists($unit['stage']) && exists($unit['live']) && ($new === null || inode($unit['live']) === $new)) {
@@ -255,7 +324,8 @@ function patiently(Database $database, $sql, array $there)
 
 /**
  * The switch undone, from any point of it at which a process may have died. A database that does not answer is waited
- * for, and then it is left for the next contact: NotYet. What nobody but a person can mend is NeedsHand.
+ * for, and then it is left for the next contact, as where the disk is full: NotYet. What nobody but a person can mend is
+ * NeedsHand.
  */
 function switch_back(Operation $operation, $wait_s = 0)
 {
@@ -265,6 +335,10 @@ function switch_back(Operation $operation, $wait_s = 0)
             take_back($operation, $plan);
             return;
         } catch (Failure $e) {
+            if ($e->word === 'no_space') {
+                throw new NotYet('no_space', 'the site may be between two states until there is room: ' . $e->getMessage(),
+                    'free some space in the account; the next contact takes the rest back by itself');
+            }
             $away = $e->word === 'no_database';
         } catch (mysqli_sql_exception $e) {
             $away = in_array($e->getCode(), DATABASE_AWAY, true);
@@ -282,6 +356,8 @@ function switch_back(Operation $operation, $wait_s = 0)
 
 function take_back(Operation $operation, array $plan)
 {
+    // A journal that cannot be written any more must not go on saying "switched" of what was taken back.
+    $operation->recall('phase') === 'switching' || $operation->remember('phase', 'switching');
     close_for_a_moment($plan);
     $database = $plan['tables'] ? database_of($operation) : null;
     if ($database && tables_are_switched($database, $plan['tables'])) {
@@ -294,6 +370,7 @@ function take_back(Operation $operation, array $plan)
         backward_unit($unit);
     }
     open_again($plan);
+    put_times($plan['times']['before'] ?? []);
     $operation->remember('phase', 'taken back');
 }
 
@@ -328,7 +405,12 @@ function database_of(Operation $operation)
         try {
             $site = $find();
             if (!$wanted || [$site->setting('DB_NAME'), $site->prefix] === $wanted) {
-                return Database::open($site);
+                $database = Database::open($site);
+                if ($operation->is_dead) {
+                    $database->end_sessions_of($operation->id);
+                    $operation->is_dead = false;
+                }
+                return $database;
             }
         } catch (Failure $e) {
             $why = $e;

@@ -14,7 +14,7 @@ function look_and_conclude(Operation $operation, $front = null)
     if ($front !== null && is_array($expect = $operation->request->get('expect'))) {
         $operation->request->fields['expect'] = ['title' => $front] + $expect;
     }
-    $answer = $operation->ask('look', leave_page($operation->request), null, $operation->request->whole('wait_s', 900));
+    $answer = $operation->ask('look', leave_page_of($operation), null, $operation->request->whole('wait_s', 900));
     if ($answer) {
         conclude_switch($operation, $answer);
     }
@@ -38,7 +38,7 @@ function conclude_switch(Operation $operation, array $answer)
         switch_back($operation, DATABASE_WAIT_S);
         drop_staging($operation);
         // Visitors would see the withdrawn code until opcache looked again.
-        $operation->ask('reset', leave_page($operation->request), null, 20);
+        $operation->ask('reset', leave_page_of($operation), null, 20);
         $word = $operation->cancel_asked() ? 'cancelled' : 'rolled_back';
         $operation->finish($word, $word === 'cancelled' ? 'cancelled; the site is as it was' : "the check failed and the site is as it was: $detail",
             ['generation' => $operation->recall('generation'), 'code' => $word === 'cancelled' ? 'cancelled' : 'check_failed']);
@@ -164,6 +164,36 @@ function undoable(Request $request, $except = null)
         }
     }
     throw new Failure('nothing_to_undo', 'no restore or update of this site can be undone', 'restore a generation instead');
+}
+
+/** The one-time page of an operation; the time of its folder is in the journal first, whoever dies beside it. */
+function leave_page_of(Operation $operation)
+{
+    clearstatcache(true, $operation->request->root);
+    $operation->remember('root_time', [$operation->recall('phase'), @filemtime($operation->request->root)]);
+    return leave_page($operation->request);
+}
+
+/** Takes the page away again, as if it had never been; what is live has to be the tree in which it was left. */
+function take_page_away(Operation $operation)
+{
+    sweep_pages($operation->request);
+    list($phase, $time) = $operation->recall('root_time') ?: [null, false];
+    if ($time !== false && $phase === $operation->recall('phase') && is_dir($operation->request->root)) {
+        @touch($operation->request->root, $time);
+    }
+}
+
+/** One-time pages that nobody opened. */
+function sweep_pages(Request $request)
+{
+    keeping_time($request->root, function () use ($request) {
+        foreach (glob($request->root . '/modoseru-*.php') ?: [] as $page) {
+            if (preg_match('/^modoseru-[0-9a-f]{32}\.php$/', basename($page))) {
+                @unlink($page);
+            }
+        }
+    });
 }
 
 /** The one-time page that resets opcache on the web side; its name is a secret and it removes itself. */

@@ -71,7 +71,7 @@ function update_one(Operation $operation, array $item, $i, $place)
         $operation->note('not_updated', "$name was not updated: $why", 'warning', $item['slug']);
         return $why;
     }
-    $looked = $operation->ask('look', leave_page($operation->request), $item['slug'], $operation->request->whole('wait_s', 900));
+    $looked = $operation->ask('look', leave_page_of($operation), $item['slug'], $operation->request->whole('wait_s', 900));
     list($keep, $detail) = $looked ?: [false, 'nobody looked at the site'];
     if ($keep) {
         $operation->note('updated', "$name is now {$answer['version']}", 'info', $item['slug']);
@@ -79,7 +79,7 @@ function update_one(Operation $operation, array $item, $i, $place)
     }
     put_back($operation, $item, $i);
     $operation->note('put_back', "$name was put back: $detail", 'warning', $item['slug']);
-    $operation->ask('reset', leave_page($operation->request), $item['slug'], 20);
+    $operation->ask('reset', leave_page_of($operation), $item['slug'], 20);
     // Until then opcache went on serving the broken code, which may have closed the site once more.
     lift_maintenance($operation);
     return $detail;

@@ -127,6 +127,7 @@ function work(Operation $operation)
             resume($operation);
             return;
         }
+        Database::$owner = $operation->id;
         $operation->begin();
         perform($operation);
         Operation::forget_old($operation->request);
@@ -147,7 +148,12 @@ function give_up(Operation $operation, Throwable $why)
     } catch (NeedsHand $e) {
         $why = $e;
     } catch (NotYet $e) {
-        $operation->note('not_yet', $e->getMessage(), 'error');
+        try {
+            $operation->note('not_yet', $e->getMessage(), 'error');
+        } catch (Failure $full) {
+            // Nor is there room for saying so: the next contact finds it unfinished all the same.
+            return;
+        }
         return;
     }
     if ($why instanceof NeedsHand) {
@@ -198,36 +204,38 @@ function operation_probe(Operation $operation)
     $operation->finish('done', 'detached work lives on');
 }
 
-/** An answered question whose process is gone goes on here; everything else of a dead process is rolled back. */
+/** What a dead process left goes on here, under the lock. */
 function resume(Operation $operation)
 {
     if ($operation->outcome !== null) {
         return;
     }
-    $asked = $operation->asked;
-    $answer = $asked ? $operation->answer($asked['number']) : null;
-    if ($asked && $asked['subject'] === 'look' && $operation->recall('phase') === 'switched'
-        && in_array($operation->kind, ['restore', 'undo'], true)) {
-        if ($answer) {
-            conclude_switch($operation, $answer);
-        }
-        return;
+    $operation->is_dead = true;
+    $before = Database::$owner;
+    Database::$owner = $operation->id;
+    try {
+        bring_to_an_end($operation);
+    } finally {
+        Database::$owner = $before;
     }
-    if ($operation->recall('phase') === 'done' && in_array($operation->kind, ['restore', 'undo'], true)) {
-        // It was settled, and its process died before it said so: what was switched stays, and its evidence is kept.
-        conclude_switch($operation, answer_given($operation));
-        return;
-    }
-    roll_back_dead($operation);
 }
 
-function answer_given(Operation $operation)
+/** A switch that was answered is concluded as the answer says, one that was not waits on; all else is rolled back. */
+function bring_to_an_end(Operation $operation)
 {
-    $answer = [true, ''];
-    foreach ($operation->lines() as $event) {
-        $answer = $event['type'] === 'answered' ? [$event['keep'], $event['detail']] : $answer;
+    $asked = $operation->asked;
+    $asked && $operation->answer($asked['number']);
+    $phase = $operation->recall('phase');
+    if (in_array($operation->kind, ['restore', 'undo'], true) && in_array($phase, ['switched', 'done'], true)) {
+        if ($operation->answered) {
+            conclude_switch($operation, [$operation->answered['keep'], $operation->answered['detail']]);
+            return;
+        }
+        if ($asked) {
+            return;
+        }
     }
-    return $answer;
+    roll_back_dead($operation);
 }
 
 /** What a dead process left unfinished, other than one that only waits for an answer. */
@@ -253,6 +261,7 @@ function roll_back_dead(Operation $operation)
 /** Brings the site and the state folder back to what they were before the operation, from its journal alone. */
 function abandon(Operation $operation, $wait_s = 0)
 {
+    take_page_away($operation);
     if ($operation->recall('phase') === 'switching' || $operation->recall('phase') === 'switched') {
         switch_back($operation, $wait_s);
     }

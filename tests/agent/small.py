@@ -367,6 +367,11 @@ class Small:
         self.hold_file.unlink(missing_ok=True)
         self.hold_file.with_name(f"{self.hold_file.name}.reached").unlink(missing_ok=True)
 
+    def waits_for_tables(self) -> bool:
+        """Whether a RENAME TABLE of the account waits for somebody who uses a table."""
+        waiting = f"USER='{self.within.db_user}' AND INFO LIKE 'RENAME TABLE%' AND STATE LIKE 'Waiting%'"
+        return bool(self.sql(f"SELECT ID FROM information_schema.PROCESSLIST WHERE {waiting}"))
+
     def workers(self) -> list[int]:
         """Processes that carry out operations of this site."""
         found = []

@@ -207,6 +207,37 @@ async def test_a_database_that_is_away_is_waited_for_and_no_hand_is_needed(
     assert site.litter() == []
 
 
+async def test_what_a_dead_process_asked_of_the_database_comes_to_nothing_before_anything_is_taken_back(
+    small: Callable[..., Small], servers: Servers
+) -> None:
+    """The server goes on with a statement whose client was killed: granted late, it would switch the tables alone."""
+    site = small()
+    agent = site.agent(servers)
+    generation = (await carry_out(agent, "snapshot", reason="hand")).end.generation
+    site.write("index.php", b"<?php // later")
+    site.sql(f"INSERT INTO `{site.prefix}posts` (post_title) VALUES ('later')")
+    later = looks(site)
+    before = (site.root / "index.php").read_bytes()
+
+    def is_back() -> bool:
+        return (site.root / "index.php").read_bytes() == before
+
+    with site.session(f"START TRANSACTION; SELECT * FROM `{site.prefix}posts`"):
+        async with contextlib.aclosing(agent.launch("restore", {"generation": generation, "only": "all"})) as lines:
+            async for line in lines:
+                if isinstance(line, Launched):
+                    break
+        await asyncio.to_thread(wait_until, lambda: not is_back(), 20, "the files to be switched")
+        await asyncio.to_thread(wait_until, site.waits_for_tables, 20, "the tables to be waited for")
+        assert await asyncio.to_thread(site.kill)
+        recovery = asyncio.create_task(agent.recover())
+        await asyncio.to_thread(wait_until, is_back, 20, "the files to be switched back")
+    await recovery
+    assert looks(site) == later
+    assert site.litter() == []
+    assert (await carry_out(agent, "restore", generation=generation, only="all")).outcome is Outcome.DONE
+
+
 async def test_an_undo_that_dies_in_its_switch_can_be_asked_for_again(
     small: Callable[..., Small], servers: Servers
 ) -> None:

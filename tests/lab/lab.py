@@ -115,6 +115,14 @@ class Lab:
         """The site's database user is refused from now on, until `reset`."""
         self.database.lock(site)
 
+    def kill_database(self) -> None:
+        """`kill -9` of MariaDB, for all sites; `start_database` brings it back with what it had written."""
+        self.processes.kill("mariadb")
+
+    def start_database(self) -> None:
+        self.database.start(self._state.ports["mariadb"])
+        self.database.await_ready()
+
     def cut_ssh(self, site: LabSite) -> None:
         """Kills sshd's processes of the account: every open connection is cut, what runs there may live on."""
         for pid in owned_by([site.uid]):

@@ -11,8 +11,8 @@ from tests.lab.layout import LabError
 
 PACKAGES = (
     "age", "apache2", "libapache2-mod-fcgid", "mariadb-server", "nginx", "openssh-client", "openssh-server", "php-cli",
-    "php-curl", "php-fpm", "php-gd", "php-mbstring", "php-mysql", "php-xml", "php-zip", "rsync", "tcsh", "tmux",
-    "unzip", "wordpress", "wordpress-theme-twentytwentythree", "zip",
+    "php-curl", "php-fpm", "php-gd", "php-mbstring", "php-mysql", "php-xml", "php-zip", "rsync", "strace", "tcsh",
+    "tmux", "unzip", "wordpress", "wordpress-theme-twentytwentythree", "zip",
 )  # fmt: skip
 POLICY = Path("/usr/sbin/policy-rc.d")
 POLICY_TEXT = "#!/bin/sh\n# tests/lab: daemons stay down while packages are installed\nexit 101\n"

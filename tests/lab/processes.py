@@ -163,6 +163,12 @@ class Processes:
         wait_until(ended, 10, f"end of {sorted(entries)}")
         self._write({name: entry for name, entry in self.entries().items() if name not in entries})
 
+    def kill(self, name: str) -> None:
+        """SIGKILL to a server's leader, and its end."""
+        pid = self.leader(name)
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not self.alive(name), 10, f"the end of {name}")
+
     def family(self, entry: Entry) -> dict[int, Seen]:
         """The session of a server and its descendants; empty where the number now means another process."""
         table = process_table()

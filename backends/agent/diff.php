@@ -275,9 +275,9 @@ final class FileDifference
         if ($live->size !== $old->size) {
             return ['changed', false];
         }
-        $same = $live->same_stat($old);
-        // PHP's stat has whole seconds: what was written within 2 s of the backup's scan is read.
-        if ($same && !$this->full && max($live->mtime, $live->ctime) < $this->generation->summary['scanned'] - 2) {
+        // PHP's stat has whole seconds: times tell nothing of what was written within 2 s of the backup's scan.
+        $same = $live->same_stat($old) && max($live->mtime, $live->ctime) < $this->generation->summary['scanned'] - 2;
+        if ($same && !$this->full) {
             return [null, false];
         }
         $file = $this->where($live->path);

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from backends.agent.client import AgentError
 from backends.records import ChangedPost, Difference, Outcome, Progress
 from backends.ssh import Servers
 from tests.agent.small import Small, carry_out, scanned_later, shell, summary_of
+from tests.lab.layout import wait_until
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="session")]
 NOTHING: dict[str, list[str]] = {"added": [], "changed": [], "removed": []}
@@ -181,6 +183,7 @@ async def test_content_decides_and_a_forged_time_hides_nothing(servers: Servers,
     before = plugin.stat()
     generation = await back_up(site, servers)
     scanned_later(site, generation)
+    wait_until(lambda: time.time() >= int(before.st_ctime) + 1.1, 3, "a second of its own for the change")
     plugin.write_bytes(plugin.read_bytes().replace(b"filler", b"HACKED"))
     os.utime(plugin, ns=(before.st_atime_ns, before.st_mtime_ns))
     os.utime(site.root / "wp-content/index.php", (1, 1))

@@ -102,7 +102,7 @@ SITES = {
                 "php_eol": Or(date, None),
                 "database_eol": Or(date, None),
             },
-            "updates": [UPDATE],
+            "updates": Or([UPDATE], None),
         }
     ]
 }

@@ -44,6 +44,7 @@ class Hand(Terminal):
 
     def find_problem(self, site: str) -> None:
         """Press `n` until the cursor stands on `site`."""
+        self.until(lambda _: self.cursor_site)
         for _ in range(50):
             before = self.cursor_site
             if before == site:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from app import policy
-from app.operations import check, look, transfer
+from app.operations import check, look, transfer, update
 from app.operations.intent import Intent
 from backends import ssh
 from backends.agent.client import Agent, AgentError, Ended, Launched
@@ -361,6 +361,9 @@ class _Attended:
         elif finished.summary or self._kind == "verify":
             with contextlib.suppress(ModoseruError):  # the next look at the site tells it too
                 await check.generations(self._session, self._site)
+        if self._kind == "update":
+            with contextlib.suppress(ModoseruError):  # WordPress forgets what is pending when it updates
+                await update.pending(self._session, self._site)
         if not (finished.summary and finished.generation):
             return []
         try:

@@ -140,9 +140,8 @@ function facts_of_wordpress(Request $request)
     foreach (['plugin', 'theme', 'update'] as $file) {
         require_once ABSPATH . "wp-admin/includes/$file.php";
     }
-    // An update clears what was known; a check that failed leaves it without `response`.
-    $known = get_site_transient('update_plugins');
-    $checked = $request->get('refresh') || !$known ? ask_for_updates() : isset($known->response);
+    // A check that failed leaves what was known without `response`.
+    $checked = $request->get('refresh') ? ask_for_updates() : isset(get_site_transient('update_plugins')->response);
     $version = (string) $wpdb->get_var('SELECT VERSION()');
     $like = str_replace(['\\', '_', '%'], ['\\\\', '\\_', '\\%'], $wpdb->base_prefix);
     $size = $wpdb->get_row($wpdb->prepare('SELECT COUNT(*) n, SUM(DATA_LENGTH+INDEX_LENGTH) b FROM information_schema.TABLES '

@@ -43,7 +43,9 @@ class Terminal:
 
     def _tmux(self, *words: str) -> str:
         environment = {
-            name: value for name, value in os.environ.items() if name != "TMUX" and not name.startswith("SSH_")
+            name: value
+            for name, value in os.environ.items()
+            if name not in {"TMUX", "COLUMNS", "LINES"} and not name.startswith("SSH_")
         }
         done = subprocess.run(
             ["tmux", "-u", "-L", self._socket, *words], check=False, capture_output=True, env=environment

@@ -26,33 +26,13 @@ final class Access
     /** What opens the database that the generation goes to. Throws NoAccess, or why nothing tells where it is. */
     public static function of(Request $request, Generation $generation)
     {
-        // Asked for at every turn of a restore; with the request beside it, whose number would be another's otherwise.
-        static $known = [];
-        $key = spl_object_id($request) . $generation->id;
-        if (!isset($known[$key])) {
-            try {
-                $known[$key] = [$request, self::found($request, $generation)];
-            } catch (NoAccess $e) {
-                $known[$key] = [$request, $e];
-            }
-        }
-        if ($known[$key][1] instanceof NoAccess) {
-            throw $known[$key][1];
-        }
-        return $known[$key][1];
-    }
-
-    private static function found(Request $request, Generation $generation)
-    {
         if ($generation->move) {
             return new self('live', $generation->move->site, false, null);
         }
         list($live, $lost) = self::tried(function () use ($request, $generation) {
             return live_installation($request, $generation);
         });
-        list($stored, $why) = self::tried(function () use ($request, $generation) {
-            return installation_of_generation($request, $generation);
-        });
+        list($stored, $why) = self::stored($request, $generation);
         foreach (self::candidates($request, $generation, $live, $stored) as $from => $site) {
             try {
                 Database::open($site);
@@ -71,6 +51,15 @@ final class Access
             $why = new Failure('no_database', 'wp-config.php is gone, and the generation\'s no longer opens the database: ' . $why->getMessage());
         }
         throw new NoAccess($lost && !isset($refused) ? $lost : $why, $live ?: $stored);
+    }
+
+    /** It lies in a pack, and does not change: read once in a process. */
+    private static function stored(Request $request, Generation $generation)
+    {
+        static $known = [];
+        return $known[$generation->id] ?? ($known[$generation->id] = self::tried(function () use ($request, $generation) {
+            return installation_of_generation($request, $generation);
+        }));
     }
 
     /** In the order in which they are tried: after a restore of everything the site uses what the generation names. */
@@ -226,11 +215,15 @@ function write_credentials(Operation $operation, Generation $generation, Install
 {
     $staged = staged_at($operation, config_entry($generation)->path);
     refuse_way_out(dirname($staged), $operation->recall('places'));
-    $wanted = [];
+    $before = Installation::from_config($staged, $operation->request->root);
+    $wanted = $differing = [];
     foreach (CREDENTIALS as $constant) {
         $wanted[$constant] = (string) $site->setting($constant, '');
+        if ($before->setting($constant) !== $wanted[$constant]) {
+            $differing[$constant] = $wanted[$constant];
+        }
     }
-    $text = with_constants((string) file_get_contents($staged), $wanted);
+    $text = with_constants((string) file_get_contents($staged), $differing);
     keeping_time(dirname($staged), function () use ($staged, $text) {
         $stat = stat($staged);
         write_durably($staged, $text, $stat['mode'] & 07777);

@@ -65,6 +65,10 @@ ACTIONS = (
     Action(
         "post", "p", mark("post…"), mark("Bring one post or page back"), Place.SITE, OPERATOR, danger=True,
     ),
+    Action(
+        "move", "m", mark("to…"), mark("Make another site of the fleet what this one was"),
+        Place.SITE, OPERATOR, danger=True,
+    ),
     Action("undo", "U", mark("undo"), mark("Take the last restore or update back"), Place.SITE, OPERATOR, danger=True),
     Action("update", "u", mark("update"), mark("Choose updates and apply them"), Place.SITE, OPERATOR, danger=True),
     Action("backup", "b", mark("back up"), mark("Make a generation now"), Place.SITE, OPERATOR),

@@ -14,7 +14,11 @@ from app import cli_fleet
 from app.command_line import Options, command, run
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from app.operations.intent import Intent
     from app.session import Session
+    from backends.records import Credentials, Site
 
 
 class _Main(click.Group):
@@ -291,11 +295,17 @@ async def restore(
     With --to, another site becomes what SITE was: its files and tables under that site's own address and table prefix,
     with that site's own wp-config.php. One post comes from the newest clean generation that holds it as published.
     """
-    from app import performing, speaking
+    from app import performing, prompting, speaking
     from app.operations import post as posts
     from app.operations import restore as plans
 
     part = plans.part(only)
+    if fresh and posts.id_of(part) is not None:
+        raise plans.BadRequest(
+            "bad_only",
+            "--fresh is about a whole site or its files; one post never takes anything over",
+            "leave --fresh out",
+        )
     async with _session(options) as session:
         target = session.fleet.site(site)
         if to is not None:
@@ -314,9 +324,15 @@ async def restore(
             found = await plans.foreseen(session, target, generation, part, fresh=fresh)
             speaking.preview(site, found, part, fresh=fresh, as_json=options.as_json)
             return 1 if found.blockers else 0
-        return await performing.perform(
-            session, [target], lambda one: plans.plan(session, one, generation, part, fresh=fresh), options, yes=yes
-        )
+
+        async def planned(one: Site) -> Intent:
+            def plan(given: Credentials | None) -> Awaitable[Intent]:
+                return plans.plan(session, one, generation, part, fresh=fresh, given=given)
+
+            asks = not yes and not options.as_json and prompting.interactive()
+            return await (prompting.with_credentials(plan) if asks else plan(None))
+
+        return await performing.perform(session, [target], planned, options, yes=yes)
 
 
 async def _move(

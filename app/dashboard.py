@@ -45,6 +45,7 @@ from widgets.site_page import SiteNews
 
 if TYPE_CHECKING:
     from app.screens.asking import Asking
+    from app.screens.generations import Generations
 
 FRAME_S = 0.1
 """At most ten repaints a second, however many results come (DESIGN 8)."""
@@ -119,6 +120,7 @@ class Dashboard(App[None]):
             "verify": self._do_verify,
             "diff": self._do_diff,
             "post": self._do_post,
+            "move": self._do_move,
             "check": self._do_check,
             "log": self._do_log,
             "cancel": self._do_cancel,
@@ -496,16 +498,25 @@ class Dashboard(App[None]):
         self._errand(self._asking.undo(site), site.name, "undo")
 
     def _do_choose(self, site: Site) -> None:
+        if (dialog := self._generations(site)) is not None:
+            self._errand(self._asking.chosen_restore(site, dialog), site.name, "restore")
+
+    def _do_move(self, site: Site) -> None:
+        if (dialog := self._generations(site, elsewhere=True)) is not None:
+            self._errand(self._asking.move(site, dialog), site.name, "restore")
+
+    def _generations(self, site: Site, *, elsewhere: bool = False) -> Generations | None:
+        """The choice among a site's generations; None where there is none, which is said."""
         from app.screens.generations import Generations
 
         status = self._statuses[site.name]
         if known := status.generations:
-            dialog = Generations(site.name, known, self._clock())
-            self._errand(self._asking.chosen_restore(site, dialog), site.name, "restore")
-        elif status.verdict is Certainty.UNKNOWN:
+            return Generations(site.name, known, self._clock(), elsewhere=elsewhere)
+        if status.verdict is Certainty.UNKNOWN:
             self.tell(tr("The generations of {site} are not known; c looks", site=site.name))
         else:
             self.tell(tr("{site} has no generation yet; b makes one", site=site.name))
+        return None
 
     def _do_update(self, site: Site) -> None:
         from app.screens.updates import Updates

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from app.operations.intent import Intent
-from backends.records import AnyEvent, Difference, HostPage, Operation, Progress, Site, SiteStatus
+from backends.records import AnyEvent, Credentials, Difference, HostPage, Operation, Progress, Site, SiteStatus
 
 if TYPE_CHECKING:
     from app.operations.post import Found
@@ -52,7 +52,12 @@ class Desk(Protocol):
     async def plan_backup(self, site: Site) -> Intent: ...
     async def plan_drill(self, site: Site) -> Intent: ...
     async def plan_verify(self, site: Site) -> Intent: ...
-    async def plan_restore(self, site: Site, generation: str | None) -> Intent: ...
+    async def plan_restore(self, site: Site, generation: str | None, given: Credentials | None = None) -> Intent:
+        """`given`: what opens the database; raises CredentialsWanted where that is not known."""
+
+    async def plan_move(self, source: Site, target: Site, generation: str) -> Intent:
+        """`target` becomes what `source` was."""
+
     async def plan_undo(self, site: Site) -> Intent: ...
     async def plan_post(self, site: Site, found: Found) -> Intent: ...
     async def find_posts(self, site: Site, words: str) -> tuple[Found, ...]:
@@ -134,10 +139,15 @@ class SessionDesk:
 
         return (await verify.plan(self._session, site)).intent
 
-    async def plan_restore(self, site: Site, generation: str | None) -> Intent:
+    async def plan_restore(self, site: Site, generation: str | None, given: Credentials | None = None) -> Intent:
         from app.operations import restore
 
-        return await restore.plan(self._session, site, generation)
+        return await restore.plan(self._session, site, generation, given=given)
+
+    async def plan_move(self, source: Site, target: Site, generation: str) -> Intent:
+        from app.operations import moving
+
+        return await moving.plan(self._session, source, target, generation)
 
     async def plan_post(self, site: Site, found: Found) -> Intent:
         from app.operations import post

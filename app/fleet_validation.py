@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Struct, inspect
 
 from backends.records import (
+    CredentialLine,
     Duration,
     Host,
     HttpUrl,
@@ -195,6 +196,7 @@ def _meanings() -> dict[str, str]:
         _pattern(Duration): "a duration such as 12h, 7d, 1w or 1mo",
         _pattern(RemoteWord): "a path of letters, digits and . _ / = - without blanks",
         _pattern(RemotePath): "a path of at most 1000 characters without control characters",
+        _pattern(CredentialLine): "a line of at most 500 characters",
         _pattern(Host): "a host name or address",
         _pattern(HttpUrl): "an address such as https://www.kogyo.example/ without user or password",
         _pattern(SshSettings, "user"): "a user name of at most 64 characters without blank, @ or :",

@@ -28,6 +28,7 @@ Host = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]{1,253}$")]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 HttpUrl = Annotated[str, Meta(pattern=r"^https?://[^\s/?#@\x00-\x1f]{1,253}(/[^\s\x00-\x1f]*)?$", max_length=2000)]
 Text = Annotated[str, Meta(max_length=2000)]
+CredentialLine = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,500}$")]
 Moment = Annotated[dt.datetime, Meta(tz=True)]
 """A time whose zone is known: one without could not be compared with ours."""
 GENERATION_ID = re.compile(r"^\d{8}T\d{6}Z$")
@@ -148,6 +149,17 @@ class SshSettings(_Table, frozen=True, kw_only=True):
     """The pinned public key, `ssh-ed25519 AAAA…`; absent: not yet accepted, every connection is refused."""
 
 
+class DatabaseSettings(_Table, frozen=True, kw_only=True):
+    """What opens the site's database where its wp-config.php is lost: as the host's panel has it."""
+
+    name: CredentialLine
+    user: CredentialLine
+    host: CredentialLine = "localhost"
+    """As DB_HOST: `host`, `host:port`, `host:/socket`."""
+    password_command: tuple[Text, ...]
+    """An argument list run on the operator's machine; its first line of output is the password."""
+
+
 class ServerSettings(_Table, frozen=True, kw_only=True):
     root: RemotePath
     """The document root; `~/` is the account's home."""
@@ -160,6 +172,7 @@ class ServerSettings(_Table, frozen=True, kw_only=True):
     attached: bool = False
     exclude: tuple[RemotePath, ...] = ()
     """Paths below the document root that are carried over, never backed up; `*` matches within one name."""
+    database: DatabaseSettings | None = None
 
 
 class WebSettings(_Table, frozen=True, kw_only=True):
@@ -201,6 +214,25 @@ class Site(_Table, frozen=True, kw_only=True):
     def account(self) -> tuple[str, int, str]:
         """Host, port and user: what one SSH connection reaches. Sites of one account fall together."""
         return self.ssh.host, self.ssh.port, self.ssh.user
+
+
+class Credentials(Struct, frozen=True, kw_only=True):
+    """What opens a site's database. The password shows in no representation: a traceback may print one."""
+
+    name: str
+    user: str
+    password: str
+    host: str = "localhost"
+
+    def spelt_out(self) -> dict[str, str]:
+        """As the agent's request carries them."""
+        return {"name": self.name, "user": self.user, "password": self.password, "host": self.host}
+
+    def __repr__(self) -> str:
+        return f"Credentials(name={self.name!r}, user={self.user!r}, host={self.host!r})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("name", self.name), ("user", self.user), ("host", self.host)]
 
 
 # ---------------------------------------------------------------- observations

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from backends.password_command import CommandFailed, first_line
 from backends.records import SshSettings, visible
 from backends.ssh_refusal import Refused, described, label, refusal_of
 
@@ -129,34 +130,10 @@ async def credentials_of(site: SshSettings) -> dict[str, Any]:
 
 
 async def _password(site: SshSettings) -> str:
-    """The first line that `password_command` prints; it runs without a shell and has 30 s."""
-    program = visible(site.password_command[0], 100)
     try:
-        process = await asyncio.create_subprocess_exec(
-            *site.password_command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-    except OSError as error:
-        message = f"{label(site)}: password_command {program}: {error.strerror}"
-        raise Refused("password_command_failed", message, "it is a list of words, run without a shell") from None
-    try:
-        async with asyncio.timeout(30):
-            output, _ = await process.communicate()
-    except TimeoutError:
-        message = f"{label(site)}: password_command {program} did not end within 30 s"
-        raise Refused("password_command_failed", message, "it must not ask questions") from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    line = output.split(b"\n", 1)[0].rstrip(b"\r").decode("utf-8", "replace")
-    if process.returncode or not line:
-        what = f"ended with status {process.returncode}" if process.returncode else "printed nothing"
-        message = f"{label(site)}: password_command {program} {what}"
-        raise Refused("password_command_failed", message, "its first line of output is the password")
-    return line
+        return await first_line(site.password_command)
+    except CommandFailed as error:
+        raise Refused(error.code, f"{label(site)}: {error.message}", error.hint) from None
 
 
 def _key(name: str, passphrase: str | None) -> asyncssh.SSHKey | bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import io
+import json
 import shutil
 import tarfile
 from collections.abc import Iterable, Iterator
@@ -19,6 +20,7 @@ from msgspec import Struct
 from msgspec import json as msgspec_json
 from msgspec.structs import replace
 
+from app.demo import contents
 from app.demo.history import identity, moment, past
 from app.demo.site import DemoSite, read_tables
 from backends.records import GENERATION_ID, Generation, ModoseruError
@@ -26,6 +28,14 @@ from backends.records import GENERATION_ID, Generation, ModoseruError
 TREE, DATABASE, SUMMARY = "site.tar", "database.json", "summary.json"
 HASHES, VERIFIED = "hashes.json", "verified"
 LET_GO = "let-go"
+
+
+class Part(Struct, frozen=True, kw_only=True):
+    """A stored file. `id` is a pack's."""
+
+    size: int
+    sha256: str
+    id: str | None = None
 
 
 class Summary(Struct, frozen=True, kw_only=True):
@@ -36,6 +46,9 @@ class Summary(Struct, frozen=True, kw_only=True):
     tables: dict[str, int] = {}
     index: str | None = None
     """SHA-256 of the file of hashes; None for a generation of the past, whose bytes are made when they are wanted."""
+    manifest: Part | None = None
+    dump: Part | None = None
+    packs: tuple[Part, ...] = ()
 
 
 Hashes = dict[str, str]
@@ -75,7 +88,9 @@ class Archive:
         self.folder.mkdir(parents=True, mode=0o700)
         for generation in past(self.site.character, self.site.birth):
             (self.folder / generation.id).mkdir()
-            self.write(self.folder / generation.id, Summary(generation=generation))
+            self.write(
+                self.folder / generation.id, sealed(Summary(generation=generation), self._past(generation.created))
+            )
 
     def summary(self, name: str) -> Summary:
         self._write_history()
@@ -107,17 +122,26 @@ class Archive:
         summary = self.summary(name)
         stored = self.folder / name / HASHES
         if not stored.exists():
-            work = self.folder / f".making-{name}"
-            shutil.rmtree(work, ignore_errors=True)
-            tree, tables = work / "tree", work / DATABASE
-            self.site.lay_out(tree, tables, summary.generation.created)
-            hashes = self.pack(work / TREE, tree, walk(tree))
-            hashes[DATABASE] = hash_of(tables.read_bytes())
-            for part in (TREE, DATABASE):
-                (work / part).replace(self.folder / name / part)
-            self.write_hashes(self.folder / name, hashes)
-            shutil.rmtree(work)
+            for part, body in self._past(summary.generation.created).items():
+                new = self.folder / name / f".{part}"
+                new.write_bytes(body)
+                new.replace(self.folder / name / part)
         return msgspec_json.decode(stored.read_bytes(), type=Hashes)
+
+    def _past(self, at: dt.datetime) -> dict[str, bytes]:
+        """The parts of a generation of the past, the hashes last: the same bytes whenever they are made."""
+        files = contents.files(self.site.character, self.site.birth, at)
+        hashes, tree = {}, io.BytesIO()
+        with tarfile.open(fileobj=tree, mode="w", format=tarfile.GNU_FORMAT) as tar:
+            for path, body in sorted(files.items()):
+                info = tarfile.TarInfo(path)
+                info.size, info.mtime, info.mode = len(body), int(at.timestamp()), 0o644
+                tar.addfile(info, io.BytesIO(body))
+                hashes[path] = hash_of(body)
+        tables = contents.database(self.site.character, self.site.birth, at, self.site.language)
+        dump = json.dumps(tables, ensure_ascii=False).encode()
+        hashes[DATABASE] = hash_of(dump)
+        return {TREE: tree.getvalue(), DATABASE: dump, HASHES: msgspec_json.encode(hashes)}
 
     @staticmethod
     def write_hashes(folder: Path, hashes: Hashes) -> str:
@@ -160,6 +184,16 @@ class Archive:
                     written += (target / path).write_bytes(source.read())
                     (target / path).chmod(info.mode & 0o755)
         return written
+
+    def body(self, name: str, path: str) -> bytes:
+        """One file of a generation; empty where there is none."""
+        self.present(name)
+        try:
+            with tarfile.open(self.folder / name / TREE) as tar:
+                source = tar.extractfile(path)
+                return source.read() if source is not None else b""
+        except (KeyError, tarfile.TarError):
+            return b""
 
     def tables(self, name: str) -> dict[str, Any]:
         return read_tables(self.folder / name / DATABASE)
@@ -217,6 +251,16 @@ class Archive:
         if self.folder.is_dir():
             for path in self.folder.glob(".*"):
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def sealed(summary: Summary, parts: dict[str, bytes]) -> Summary:
+    """The summary with the size and hash of each part; the demo's generations have one pack each."""
+
+    def part(name: str, pack: str | None = None) -> Part:
+        return Part(size=len(parts[name]), sha256=hash_of(parts[name]), id=pack)
+
+    pack = part(TREE, summary.generation.id)
+    return replace(summary, manifest=part(HASHES), dump=part(DATABASE), packs=(pack,))
 
 
 def walk(root: Path) -> Iterator[str]:

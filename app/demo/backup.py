@@ -80,7 +80,9 @@ async def make_generation(worker: Worker, reason: str) -> Made:
     )
     index = await run(worker.archive.write_hashes, part, hashes)
     rows = {table: len(tables[table]) for table in contents.TABLES}
-    seal = await run(worker.archive.write, part, Summary(generation=generation, tables=rows, index=index))
+    parts = {name: (part / name).read_bytes() for name in (archive.TREE, archive.DATABASE, archive.HASHES)}
+    summary = archive.sealed(Summary(generation=generation, tables=rows, index=index), parts)
+    seal = await run(worker.archive.write, part, summary)
     await run(part.rename, worker.archive.folder / name)
     detail = f"{len(paths)} files, {len(contents.TABLES)} tables, {generation.stored} new bytes stored"
     return Made(name, seal, detail)

@@ -88,6 +88,11 @@ def picture(shade: int, side: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows, 0)) + chunk(b"IEND", b"")
 
 
+def password(character: Character) -> str:
+    """Of its database, when the demo opens. Nobody is let in with it."""
+    return f"demo-{character.user}"
+
+
 def core_files(character: Character) -> dict[str, bytes]:
     """Everything but the uploads, which grow with time."""
     files = {
@@ -95,7 +100,8 @@ def core_files(character: Character) -> dict[str, bytes]:
         "wp-blog-header.php": b"<?php\nrequire_once __DIR__ . '/wp-load.php';\nwp();\n",
         "wp-load.php": b"<?php\nrequire_once __DIR__ . '/wp-config.php';\n",
         "wp-config.php": (
-            f"<?php\ndefine( 'DB_NAME', '{character.user}' );\ndefine( 'DB_CHARSET', 'utf8mb4' );\n"
+            f"<?php\ndefine( 'DB_NAME', '{character.user}' );\ndefine( 'DB_PASSWORD', '{password(character)}' );\n"
+            "define( 'DB_CHARSET', 'utf8mb4' );\n"
             "$table_prefix = 'wp_';\nrequire_once ABSPATH . 'wp-settings.php';\n"
         ).encode(),
         "wp-settings.php": b"<?php\nrequire ABSPATH . WPINC . '/version.php';\n",

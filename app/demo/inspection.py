@@ -6,12 +6,12 @@ import datetime as dt
 import shutil
 from typing import Any
 
-from app.demo import archive
+from app.demo import access, archive
 from app.demo.archive import Archive
 from app.demo.contents import rows as count_rows
 from app.demo.contents import slug_file, weight
 from app.demo.description import describe
-from app.demo.operation import matcher
+from app.demo.operation import Request, matcher
 from app.demo.rendering import faulty_plugin
 from app.demo.restore import Only, chosen
 from app.demo.site import DemoSite
@@ -79,8 +79,17 @@ def _boot(site: DemoSite, has_config: bool, reachable: bool) -> tuple[bool, Boot
     return True, None
 
 
-def preview(site: DemoSite, generations: Archive, name: str, only: Only, exclude: tuple[str, ...]) -> dict[str, Any]:
+def moved_preview(site: DemoSite, name: str) -> dict[str, Any]:
+    """What a site would lose that becomes another: all that it has."""
+    live = _tables(site)
+    counts = {table: len(live.get(table, ())) for table in ("posts", "comments", "users", "orders")}
+    newest = [str(post["title"]) for post in reversed(live.get("posts", ()))]
+    return {"generation": name, "blockers": [], "warnings": [], "loss": counts | {"newest": newest[:5]}}
+
+
+def preview(site: DemoSite, generations: Archive, name: str, only: Only, request: Request) -> dict[str, Any]:
     """What a restore would lose: rows and files that are live and not in the generation, the newest by name."""
+    exclude = request.exclude
     hashes, generation = generations.present(name), generations.summary(name).generation
     live, then = _tables(site), generations.tables(name)
     blockers = []
@@ -96,7 +105,16 @@ def preview(site: DemoSite, generations: Archive, name: str, only: Only, exclude
     files = [path for path in chosen(only, present) if _differs(site, path, hashes)]
     newest = [str(post["title"]) for post in reversed(newer["posts"])]
     loss = {table: len(found) for table, found in newer.items()} | {"files": len(files), "newest": newest[:5]}
-    return {"generation": name, "blockers": blockers, "warnings": [], "loss": loss}
+    warnings: list[dict[str, str]] = []
+    seen = {"generation": name, "blockers": blockers, "warnings": warnings, "loss": loss}
+    if only not in ("all", "files"):
+        return seen
+    told = access.told(site, access.config_of(generations, name), access.given(request.fields))
+    if "blocker" in told:
+        (blockers if only == "all" else warnings).append(told["blocker"])
+    if "warning" in told:
+        warnings.append(told["warning"])
+    return {**seen, "database": told["database"]}
 
 
 def _differs(site: DemoSite, path: str, hashes: dict[str, str]) -> bool:

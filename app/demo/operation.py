@@ -70,6 +70,8 @@ class Operation:
         self.kind = self.id.split("-")[1]
         try:
             self.request: dict[str, Any] = json.loads((folder / "request").read_bytes())
+            if (folder / "credentials").exists():
+                self.request["credentials"] = json.loads((folder / "credentials").read_bytes())
         except (OSError, ValueError):
             raise ModoseruError("no_operation", f"the operation {self.id} has no request") from None
         self.state: dict[str, Any] = {}
@@ -87,7 +89,10 @@ class Operation:
             now += dt.timedelta(seconds=1)
         folder = home / "ops" / f"{now:%Y%m%dT%H%M%SZ}-{kind}-{secrets.token_hex(3)}"
         folder.mkdir(parents=True)
-        (folder / "request").write_text(json.dumps(request.fields, ensure_ascii=False))
+        if (given := request.fields.get("credentials")) is not None:
+            (folder / "credentials").write_text(json.dumps(given))
+        kept = {name: value for name, value in request.fields.items() if name != "credentials"}
+        (folder / "request").write_text(json.dumps(kept, ensure_ascii=False))
         return cls(site, folder)
 
     @classmethod
@@ -199,6 +204,7 @@ class Operation:
                 at=now, outcome=outcome, detail=detail, code=code, hint=hint, generation=generation, summary=summary
             )
         )
+        (self.folder / "credentials").unlink(missing_ok=True)
 
 
 def matcher(patterns: tuple[str, ...]) -> re.Pattern[str]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from app.demo import archive, post
+from app.demo import access, archive, moved, post
 from app.demo.operation import Answer, Operation, matcher
 from app.demo.site import DemoSite, write_tables
 from app.demo.worker import Worker, remove
@@ -55,9 +55,11 @@ async def restore(worker: Worker) -> None:
     await worker.step("preflight")
     only = only_of(worker.operation.request)
     name = str(worker.operation.request.get("generation") or "")
-    hashes = await run(worker.archive.present, name)
     worker.operation.remember("generation", name)
+    move = await _brought(worker, name)
+    hashes = await run(worker.archive.present, name)
     await run(worker.site.make)
+    writes = move is None and only in ("all", "files") and await run(_written, worker, name, only)
     if (wanted := post.id_of(only)) is not None:
         await run(post.held, worker.archive, name, wanted)
     paths = chosen(only, [path for path in hashes if path != archive.DATABASE])
@@ -91,6 +93,13 @@ async def restore(worker: Worker) -> None:
     if bad:
         raise ModoseruError("damaged", f"what was staged does not read back: {bad[0]}", "take another generation")
 
+    if writes:
+        await run(_write_credentials, worker.site, tree)
+    if move is not None:
+        await worker.step("rewrite")
+        changed = await run(moved.settle, worker.site, move, tree, tables)
+        worker.note("rewritten", f"the address {move.url} became another in {changed} values")
+
     await worker.step("switch")
     worker.operation.remember("phase", "switching")
     if has_files(only):
@@ -98,6 +107,35 @@ async def restore(worker: Worker) -> None:
     if tables.exists():
         await worker.exchange(worker.site.database, tables, "database.json")
     await _look(worker)
+
+
+async def _brought(worker: Worker, name: str) -> moved.Move | None:
+    """Where the generation is another site's: what was brought takes the place of the site's own archive."""
+    move = moved.of(worker.operation.request)
+    if move is not None:
+        source = moved.incoming(worker.state, worker.operation.request)
+        into = worker.operation.folder / "brought"
+        worker.archive = await worker.runtime.run(moved.taken, worker.site, source, into, name)
+    return move
+
+
+def _write_credentials(site: DemoSite, tree: Path) -> None:
+    config = tree / access.CONFIG
+    config.write_bytes(access.let_in(site, config.read_bytes()))
+
+
+def _written(worker: Worker, name: str, only: Only) -> bool:
+    """Whether the restored wp-config.php needs another word than its own; what is to be known of that is a note.
+
+    Raises ModoseruError (no_database) where the database has to open and no known word does it.
+    """
+    config = access.config_of(worker.archive, name)
+    told = access.told(worker.site, config, access.given(worker.operation.request))
+    if "blocker" in told and only == "all":
+        raise ModoseruError(**told["blocker"])
+    if "warning" in told:
+        worker.note(told["warning"]["code"], told["warning"]["message"], "warning")
+    return "blocker" not in told and access.let_in(worker.site, config) != config
 
 
 def _staging(worker: Worker) -> tuple[Path, Path]:
@@ -193,6 +231,9 @@ async def conclude(worker: Worker, answer: Answer) -> None:
         worker.finish(outcome, text, error=ModoseruError("check_failed", text))
         return
     worker.operation.remember("phase", "done")
+    if (transfer := worker.operation.request.get("transfer")) is not None:
+        for place in (worker.state / "incoming" / transfer, worker.operation.folder / "brought"):
+            await worker.runtime.run(remove, place)
     await worker.runtime.run(forget_evidence, worker)
     # An undo may well bring a broken state back: it says what was seen and stays.
     worker.finish(Outcome.DONE, answer.detail if answer.keep else f"taken back; the site now shows: {answer.detail}")

@@ -91,6 +91,14 @@ class DemoSite:
         self.make()
         return read_tables(self.database)
 
+    @property
+    def password(self) -> str:
+        """What opens its database: what wp-config.php had when the demo opened, until somebody changes it."""
+        try:
+            return self.database.with_suffix(".password").read_text()
+        except FileNotFoundError:
+            return contents.password(self.character)
+
     def store(self, tables: dict[str, Any]) -> None:
         write_tables(self.database, tables)
 
@@ -133,6 +141,11 @@ class DemoSite:
     def break_plugin(self, slug: str, fault: str = "fatal") -> None:
         part = next(part for part in self.character.plugins if part.slug == slug)
         (self.root / contents.slug_file(part)).write_bytes(contents.plugin_source(part, part.version, fault))
+
+    def change_password(self, password: str) -> None:
+        """As the host's panel does: wp-config.php is not told."""
+        self.make()
+        self.database.with_suffix(".password").write_text(password)
 
     def break_database(self) -> None:
         tables = read_tables(self.database)

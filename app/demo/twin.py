@@ -16,12 +16,12 @@ from typing import Any, Protocol
 
 from msgspec import to_builtins
 
-from app.demo import post
+from app.demo import access, moved, post
 from app.demo.archive import Archive
 from app.demo.backup import backup
 from app.demo.difference import difference
 from app.demo.drill import drill
-from app.demo.inspection import inspect, preview
+from app.demo.inspection import inspect, moved_preview, preview
 from app.demo.operation import Operation, Request
 from app.demo.restore import conclude, only_of, restore, undo, undoable
 from app.demo.runtime import Runtime
@@ -152,9 +152,10 @@ class Twin:
 
     async def _preview(self, site: DemoSite, state: Path, request: Request, _say: Say) -> Reply:
         await self.runtime.run(site.make)
-        only = only_of(request.fields)
-        generations = Archive(site, state)
-        return await self.runtime.run(preview, site, generations, request.text("generation"), only, request.exclude)
+        only, name = only_of(request.fields), request.text("generation")
+        if moved.of(request.fields) is not None:
+            return await self.runtime.run(moved_preview, site, name)
+        return await self.runtime.run(preview, site, Archive(site, state), name, only, request)
 
     async def _diff(self, site: DemoSite, state: Path, request: Request, say: Say) -> Reply:
         """Compared in one go; what it tells on the way is a pace that eyes can follow."""
@@ -246,8 +247,12 @@ class Twin:
         if verb == "undo":
             undoable(site, state, request.fields.get("operation"))
         elif verb in ("restore", "drill", "verify"):
-            await self.runtime.run(Archive(site, state).summary, request.text("generation"))
+            if verb == "restore" and moved.of(request.fields) is not None:
+                moved.incoming(state, request.fields)
+            else:
+                await self.runtime.run(Archive(site, state).summary, request.text("generation"))
             only_of(request.fields)
+            access.given(request.fields)
         kind = _LAUNCHED[verb][0]
         for other in Operation.all(site, state):
             if other.finished is None and self._held(site):

@@ -247,7 +247,7 @@ class _Attended:
         """The events of one connection, kept in the journal; `self._state` says why they ended."""
         self._state = ""
         source = (
-            self._agent.launch(intent.verb, intent.request)
+            self._agent.launch(intent.verb, intent.request, credentials=intent.credentials)
             if intent is not None and not self._operation
             else self._agent.follow(self._operation, self._next)
         )

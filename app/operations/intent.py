@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from app.operations.transfer import Bring
-from backends.records import Site
+from backends.records import Credentials, Site
 
 
 class Intent(Struct, frozen=True, kw_only=True):
@@ -34,6 +34,8 @@ class Intent(Struct, frozen=True, kw_only=True):
     generation: str | None = None
     bring: Bring | None = None
     """Another site's generation that has to be on this site's server first."""
+    credentials: Credentials | None = None
+    """What opens the site's database where its wp-config.php is lost; it joins the request when that is sent."""
 
 
 def same_word(wanted: str, typed: str) -> bool:

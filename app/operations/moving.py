@@ -43,7 +43,7 @@ async def plan(session: Session, source: Site, target: Site, generation: str | N
             f"What is overwritten is kept on {target.name}'s server: undo brings it back.",
         ),
         danger=True,
-        typed=None if expected.before is not None else target.name,
+        typed=target.name,
         generation=chosen.id,
         bring=wanted,
     )

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from app.operations import check, look
+from app.operations.credentials import CredentialsWanted, of_site
 from app.operations.intent import Intent
 from backends.agent.client import AgentError, Preview
-from backends.records import GENERATION_ID, Blocker, Generation, GenerationState, ModoseruError, Site
+from backends.records import GENERATION_ID, Blocker, Credentials, Generation, GenerationState, ModoseruError, Site
 
 if TYPE_CHECKING:
     from app.session import Session
@@ -58,18 +59,23 @@ async def plan(
     only: str | Sequence[str] = "all",
     *,
     fresh: bool = False,
+    given: Credentials | None = None,
 ) -> Intent:
     """The newest complete generation unless one is named; `only` is `all`, `files`, `database` or paths.
 
     `fresh`: no live file and no live table is taken over, however right it looks; for a site that was attacked.
+    `given`: what opens the database where the live wp-config.php does not; without it the site's file is asked.
 
-    Asks the server for its generations and for what would be lost. Raises NoGeneration, and whatever the server raises;
-    a blocker that the preview finds is raised as ModoseruError with its hint.
+    Asks the server for its generations and for what would be lost. Raises NoGeneration, CredentialsWanted, and whatever
+    the server raises; a blocker that the preview finds is raised as ModoseruError with its hint.
     """
     chosen = choose(site, await check.generations(session, site), generation)
-    found = await preview(session, site, chosen.id, only, fresh=fresh)
+    found, given = await _opened(session, site, chosen.id, only, fresh=fresh, given=given)
     if found.blockers:
         first = found.blockers[0]
+        locked = found.database is not None and found.database.opens is None
+        if only == "all" and found.database is not None and locked and first.code in UNSEEN:
+            raise CredentialsWanted(site, first, found.database)
         raise ModoseruError(first.code, first.message, first.hint)
     expected = await look.before(session, site)
     broken = expected.before is not None
@@ -94,6 +100,7 @@ async def plan(
         danger=True,
         typed=None if broken else site.name,
         generation=chosen.id,
+        credentials=given,
     )
 
 
@@ -102,7 +109,26 @@ async def foreseen(
 ) -> Preview:
     """What `plan` would meet and lose, without planning it. Raises as `plan` does, but for blockers."""
     chosen = choose(site, await check.generations(session, site), generation)
-    return await preview(session, site, chosen.id, only, fresh=fresh)
+    return (await _opened(session, site, chosen.id, only, fresh=fresh, given=None))[0]
+
+
+async def _opened(
+    session: Session,
+    site: Site,
+    generation: str,
+    only: str | Sequence[str],
+    *,
+    fresh: bool,
+    given: Credentials | None,
+) -> tuple[Preview, Credentials | None]:
+    """The preview, and the credentials with which it was made: the site's file is asked where wp-config.php is lost."""
+    found = await preview(session, site, generation, only, fresh=fresh, given=given)
+    lost = found.database is not None and found.database.opens != "live" and only in ("all", "files")
+    if given is None and lost:
+        given = await of_site(site)
+        if given is not None:
+            found = await preview(session, site, generation, only, fresh=fresh, given=given)
+    return found, given
 
 
 async def seal_of(session: Session, site: Site, generation: str) -> str | None:
@@ -111,12 +137,18 @@ async def seal_of(session: Session, site: Site, generation: str) -> str | None:
 
 
 async def preview(
-    session: Session, site: Site, generation: str, only: str | Sequence[str], *, fresh: bool = False
+    session: Session,
+    site: Site,
+    generation: str,
+    only: str | Sequence[str],
+    *,
+    fresh: bool = False,
+    given: Credentials | None = None,
 ) -> Preview:
     """What the server says would be lost. A site whose files are gone cannot, and must be restorable all the same."""
     part = only if isinstance(only, str) else list(only)
     try:
-        return await session.agent(site).preview(generation, part, fresh=fresh)
+        return await session.agent(site).preview(generation, part, fresh=fresh, credentials=given)
     except AgentError as error:
         if error.code not in FILES_GONE:
             raise

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from app.desk import Desk
 from app.jobs import Jobs
+from app.operations.credentials import CredentialsWanted
 from app.operations.intent import Intent
 from app.screens.confirm import Confirm, Prompt
+from app.screens.credentials import AskCredentials
 from app.screens.dialog import Dialog
 from app.screens.generations import Generations
 from app.screens.posts import Posts
+from app.screens.targets import Targets
 from app.screens.updates import Updates
-from backends.records import ModoseruError, Site
+from backends.records import Credentials, ModoseruError, Site
 from widgets import words
 from widgets.job import Job
 from widgets.language import tr, tr_n
@@ -42,8 +45,26 @@ class Asking:
         self._jobs.start(await self._desk.plan_verify(site), confirmed=False)
 
     async def restore(self, site: Site, generation: str | None = None) -> None:
-        planning = self._desk.plan_restore(site, generation)
-        await self._confirmed(tr("Restore {site}", site=site.name), tr("Restore"), planning)
+        """Where no known credentials open the database, they are asked for until they do or nobody gives any."""
+        given: Credentials | None = None
+        while True:
+            planning = self._desk.plan_restore(site, generation, given)
+            try:
+                await self._confirmed(tr("Restore {site}", site=site.name), tr("Restore"), planning)
+                return
+            except CredentialsWanted as wanted:
+                given = await self._answer(AskCredentials(wanted, given))
+                if given is None:
+                    raise
+
+    async def move(self, source: Site, dialog: Generations) -> None:
+        """Of one site's generation to another site: first which, then where to."""
+        if (generation := await self._answer(dialog)) is None:
+            return
+        target = await self._answer(Targets(source, self._desk.sites))
+        if target is not None:
+            title = tr("{site} becomes {source}", site=target.name, source=source.name)
+            await self._confirmed(title, tr("Overwrite"), self._desk.plan_move(source, target, generation))
 
     async def undo(self, site: Site) -> None:
         await self._confirmed(tr("Undo on {site}", site=site.name), tr("Undo"), self._desk.plan_undo(site))

@@ -36,8 +36,13 @@ class Generations(Dialog[str]):
         "bottom": "last",
     }
 
-    def __init__(self, site: str, generations: Sequence[Generation], now: dt.datetime) -> None:
-        super().__init__(tr("Restore {site}: which generation?", site=site), [Key("", "enter", tr("choose"))])
+    def __init__(
+        self, site: str, generations: Sequence[Generation], now: dt.datetime, *, elsewhere: bool = False
+    ) -> None:
+        """`elsewhere`: it is to be restored to another site."""
+        here = tr("Restore {site}: which generation?", site=site)
+        there = tr("Restore {site} to another site: which generation?", site=site)
+        super().__init__(there if elsewhere else here, [Key("", "enter", tr("choose"))])
         self._generations = sorted(generations, key=lambda generation: generation.id, reverse=True)
         self._now = now
 

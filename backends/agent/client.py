@@ -29,8 +29,10 @@ A connection that ends before the last line is cut, never "done".
                   `inspect` too. `let_go`: what the server says its retention removed; its word, no more |
 | operations | | {"operations": [{operation, kind, state, outcome, generation, started, detail, whole}]} newest first;
                   state: `running`, `waiting` (its process is gone and somebody must look), `orphaned`, `finished` |
-| preview | generation, only, seal, fresh | {"generation", "blockers", "warnings", "loss": {posts, comments, users,
-                  orders, entries, files, newest}, "recommended": `files` or null} |
+| preview | generation, only, seal, fresh, credentials | {"generation", "blockers", "warnings", "loss": {posts,
+                  comments, users, orders, entries, files, newest}, "recommended": `files` or null, "database":
+                  {opens: `live`, `given` or `generation`: whose credentials open it, or null; name, user, host: what is
+                  known where none do} or null where it is not needed} |
 | diff | generation, full: bool (reads also what has its old size, times and inode), most: how many of each list |
                   a Difference without `site`; Progress events first. Needs neither WordPress nor a database: what
                   it cannot compare is a warning (busy; no_root, no_wordpress, no_config: files alone; no_database,
@@ -54,7 +56,11 @@ A connection that ends before the last line is cut, never "done".
 | post | generation, seal, id | a Post: what the generation holds, what the site shows, what a restore would change |
 | verify | generation, seal: SHA-256 or null | launches; changes nothing but what is damaged, towards `seal` alone |
 | restore | generation, only (`all`, `files`, `database`, `post:ID` or a list of paths below the root), seal (its hash
-                  where the client keeps one), fresh: bool (nothing live is linked or left as it is) | launches. With
+                  where the client keeps one), fresh: bool (nothing live is linked or left as it is), credentials:
+                  {name, user, password, host} of the database or null | launches.
+                  Credentials serve where the live wp-config.php does not open it, before the generation's; what opens
+                  it is written into the restored wp-config.php where its own do not. They lie in `ops/ID/credentials`
+                  until the operation ends, in no journal and not in its request. With
                   `transfer` and `incoming`: {site, url} of another site whose generation was received: it is read
                   whole against its summary, its tables take this site's prefix and address (a further step `rewrite`
                   after `verify`), wp-config.php stays this site's. `preview` takes the same, with {summary: its text}
@@ -129,6 +135,7 @@ import msgspec
 from backends.records import (
     AnyEvent,
     Blocker,
+    Credentials,
     Difference,
     Generation,
     Inspection,
@@ -154,6 +161,7 @@ SOURCES = (
     *("retention", "heal", "verify", "transfer", "serialized", "moved"),
     *(
         "switch",
+        "access",
         "restore",
         "preflight",
         "staging",
@@ -228,6 +236,16 @@ class Loss(msgspec.Struct, frozen=True, kw_only=True):
     newest: tuple[str, ...] = ()
 
 
+class Access(msgspec.Struct, frozen=True, kw_only=True):
+    """By whose word the database of a site opens that is to be restored."""
+
+    opens: str | None = None
+    """`live`, `given` or `generation`; None where no known credentials open it."""
+    name: str = ""
+    user: str = ""
+    host: str = ""
+
+
 class Preview(msgspec.Struct, frozen=True, kw_only=True):
     """What a restore would meet and lose, before anything is touched."""
 
@@ -237,6 +255,7 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
     loss: Loss = Loss()
     recommended: str | None = None
     """`files`: the database looks clean, and something newer than the generation would be lost from it."""
+    database: Access | None = None
 
 
 class Article(msgspec.Struct, frozen=True, kw_only=True):
@@ -371,9 +390,11 @@ class Agent:
         seal: str | None = None,
         fresh: bool = False,
         incoming: Mapping[str, str] | None = None,
+        credentials: Credentials | None = None,
     ) -> Preview:
         """`incoming`: the site, the url and the summary of another site whose generation it is."""
         request = {"generation": generation, "only": only, "seal": seal, "fresh": fresh, "incoming": incoming}
+        request["credentials"] = credentials.spelt_out() if credentials else None
         return _decoded(await self._ask("preview", request, timeout=300), Preview)
 
     async def posts(self, generation: str, words: str, *, seal: str | None = None) -> tuple[Match, ...]:
@@ -432,15 +453,18 @@ class Agent:
 
     # ---------------------------------------------------------------- operations
 
-    async def launch(self, verb: str, request: Mapping[str, Any]) -> AsyncGenerator[Launched | AnyEvent | Ended]:
+    async def launch(
+        self, verb: str, request: Mapping[str, Any], *, credentials: Credentials | None = None
+    ) -> AsyncGenerator[Launched | AnyEvent | Ended]:
         """Begins an operation and follows it: `Launched`, its events, `Ended`.
 
         Closing the generator detaches. Raises AgentError: nothing began, or (code `cut`) the connection was lost
         after `Launched`, and `follow` goes on from the next line.
         """
-        async with contextlib.aclosing(
-            self._stream(verb, {**request, "attached": self._site.server.attached})
-        ) as lines:
+        fields = {**request, "attached": self._site.server.attached}
+        if credentials is not None:
+            fields["credentials"] = credentials.spelt_out()
+        async with contextlib.aclosing(self._stream(verb, fields)) as lines:
             async for line in lines:
                 yield line
 

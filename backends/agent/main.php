@@ -62,6 +62,7 @@ function answer($verb, Request $request)
         if ($verb === 'restore' || $verb === 'drill') {
             $verb === 'restore' ? Generation::asked($request) : Generation::open($request, $request->text('generation'));
             only_of($request);
+            given_credentials($request);
         }
         $reply = launch($request, $launched[$verb]);
     } else {

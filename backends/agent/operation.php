@@ -31,7 +31,9 @@ final class Operation
         $folder = $request->folder . '/ops/' . $id;
         make_folder($folder);
         try {
-            write_durably($folder . '/request', json($request->fields));
+            // Apart, so that they go when it ends: whoever recovers it needs them, and nobody afterwards.
+            $request->get('credentials') === null || write_durably($folder . '/credentials', json($request->get('credentials')));
+            write_durably($folder . '/request', json(array_diff_key($request->fields, ['credentials' => 1])));
         } catch (Failure $e) {
             remove_tree($folder);
             throw $e;
@@ -49,7 +51,8 @@ final class Operation
         if (!is_array($fields)) {
             throw new Failure('no_operation', "the operation {$self->id} has no request", 'look at modoseru operations');
         }
-        $self->request = new Request($fields);
+        $given = json_decode((string) @file_get_contents($folder . '/credentials'), true);
+        $self->request = new Request(($given === null ? [] : ['credentials' => $given]) + $fields);
         $self->refresh();
         return $self;
     }
@@ -222,6 +225,12 @@ final class Operation
         // A backup that failed has made none, whatever id it was going to have.
         $more += in_array($this->kind, ['restore', 'undo', 'drill', 'verify'], true) ? ['generation' => $this->recall('generation')] : [];
         $this->event('finished', ['outcome' => $outcome, 'detail' => $detail] + $more);
+        $this->put_away();
+    }
+
+    private function put_away()
+    {
+        @unlink($this->folder . '/credentials');
         @touch($this->folder . '/finished');
     }
 
@@ -235,6 +244,8 @@ final class Operation
                 $operation = self::load($folder);
                 if ($operation->outcome === null) {
                     $found[] = $operation;
+                } else {
+                    $operation->put_away();  // its process died over that
                 }
             }
         }

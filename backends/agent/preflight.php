@@ -11,6 +11,10 @@ final class Preflight
 {
     public $blockers = [];
     public $warnings = [];
+    /** What opens the database: {opens: `live`, `given`, `generation` or null, name, user, host}; null where none is needed. */
+    public $database = null;
+    /** Whether the restored wp-config.php gets other credentials than the generation's. */
+    public $writes = false;
     private $request;
     private $generation;
     private $only;
@@ -30,15 +34,44 @@ final class Preflight
         }
         if ($only === 'all' || $only === 'database') {
             try {
-                $self->database(Database::open(installation_for_restore($request, $generation)));
+                $self->database(Database::open($self->access()));
             } catch (Failure $e) {
                 $self->block($e->word, $e->getMessage(), $e->hint);
             } catch (mysqli_sql_exception $e) {
                 $self->block('no_database', 'the database refused: ' . $e->getMessage(), 'look at the database and its log');
             }
         }
+        $only === 'files' && $self->config();
         $self->versions();
         return $self;
+    }
+
+    /** Whose database it is, and what is to be known of that. Throws as `Access::of` does. */
+    private function access()
+    {
+        $this->database = ['opens' => null];
+        try {
+            $access = Access::of($this->request, $this->generation);
+        } catch (NoAccess $e) {
+            $this->database += $e->known;
+            throw $e;
+        }
+        $this->database = ['opens' => $access->from];
+        if ($access->told() !== null) {
+            $this->warn('credentials', $access->told());
+        }
+        $this->writes = $access->writes && $this->only !== 'database';
+        return $access->site;
+    }
+
+    /** Files alone come back whatever the database says; that wp-config.php will not open it is to be known. */
+    private function config()
+    {
+        try {
+            $this->access();
+        } catch (Failure $e) {
+            $this->warn($e->word, $e->getMessage(), $e->hint);
+        }
     }
 
     /** The first thing that stands in the way, thrown. */

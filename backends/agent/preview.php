@@ -21,7 +21,7 @@ function answer_preview(Request $request)
         try {
             Installation::find_bare($request);
         } catch (Failure $e) {  // its files may be gone, or its root is mistyped and another folder would be overwritten
-            $found->warnings[] = ['code' => $e->word, 'message' => $e->getMessage(), 'hint' => $e->hint];
+            in_array('credentials', array_column($found->warnings, 'code'), true) && $e->word === 'no_config' || $found->warnings[] = ['code' => $e->word, 'message' => $e->getMessage(), 'hint' => $e->hint];
         }
     }
     if ($generation->move) {
@@ -43,7 +43,7 @@ function answer_preview(Request $request)
     if ($only !== 'database' && !$generation->move) {
         $loss['files'] = files_newer($request, $generation, $only);
     }
-    return ['generation' => $generation->id, 'blockers' => $found->blockers, 'warnings' => $found->warnings, 'loss' => $loss, 'recommended' => $recommended];
+    return ['generation' => $generation->id, 'blockers' => $found->blockers, 'warnings' => $found->warnings, 'loss' => $loss, 'recommended' => $recommended, 'database' => $found->database];
 }
 
 /** Rows that came or changed since a generation, by the times that WordPress and the common plugins keep. */

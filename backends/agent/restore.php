@@ -48,7 +48,7 @@ function restore_generation(Operation $operation, Generation $generation, $only)
     }
     $operation->step('stage');
     if ($only !== 'database') {
-        $plan['units'] = stage_files($operation, $generation, $only);
+        $plan['units'] = stage_files($operation, $generation, $only, $found->writes ? config_entry($generation)->path : null);
         $plan['closed'] = array_values(array_filter([$generation->summary['abspath']], function ($folder) use ($request) {
             return Installation::below($folder, $request->root);
         }));
@@ -58,6 +58,7 @@ function restore_generation(Operation $operation, Generation $generation, $only)
     }
     $operation->step('verify');
     verify_staged($operation, $generation, $only, $plan['tables']);
+    $found->writes && write_credentials($operation, $generation, installation_for_restore($request, $generation));
     if ($generation->move) {
         $operation->step('rewrite');
         $plan['tables'] && $generation->move->settle($operation, database_of($operation), $generation, $plan['tables']['list']);
@@ -98,62 +99,10 @@ function only_of(Request $request)
     return $only;
 }
 
-/**
- * Whose database the generation's tables go to. The live wp-config.php knows it; where that is gone, broken, tampered
- * with or refused by the server, the generation's does. After a restore of everything the site uses the generation's.
- */
+/** Whose database the generation's tables go to. Throws as `Access::of` does. */
 function installation_for_restore(Request $request, Generation $generation)
 {
-    if ($generation->move) {
-        return $generation->move->site;
-    }
-    $of = $generation->summary['database'];
-    $live = $why = null;
-    try {
-        $live = Installation::find($request);
-        $whole = $request->get('only', 'all') === 'all';
-        if ($live->prefix === $of['prefix'] && (!$whole || $live->setting('DB_NAME') === ($of['name'] ?? $live->setting('DB_NAME')))) {
-            Database::open($live);
-            return $live;
-        }
-    } catch (Failure $e) {
-        if (!in_array($e->word, ['no_root', 'no_wordpress', 'no_config', 'no_database'], true)) {
-            throw $e;
-        }
-        $why = $e;
-    }
-    try {
-        $stored = installation_of_generation($request, $generation);
-        Database::open($stored);
-        return $stored;
-    } catch (Failure $e) {
-        if ($live) {
-            return $live;
-        }
-        throw $why ?: $e;
-    }
-}
-
-/** What the generation's own wp-config.php says. */
-function installation_of_generation(Request $request, Generation $generation)
-{
-    $above = dirname($generation->summary['abspath']);
-    foreach ($generation->manifest() as $entry) {
-        if ($entry->type === 'f' && basename($entry->path) === 'wp-config.php'
-            && in_array(dirname(area_path($generation, $entry->path)), [$generation->summary['abspath'], $above], true)) {
-            $copy = $request->folder . '/ops/.config-' . random_hex(8) . '.php';
-            $out = fopen($copy, 'xb');
-            chmod($copy, 0600);
-            try {
-                (new PackReader($generation->packs))->copy($entry, $out);
-                return Installation::from_config($copy, $request->root);
-            } finally {
-                fclose($out);
-                unlink($copy);
-            }
-        }
-    }
-    throw new Failure('no_config', "there is no wp-config.php in the generation {$generation->id}", 'take another generation');
+    return Access::of($request, $generation)->site;
 }
 
 function area_path(Generation $generation, $path)

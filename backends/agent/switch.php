@@ -419,14 +419,14 @@ function database_of(Operation $operation)
     throw $why;
 }
 
-/** Live, put aside, staged, and in the generation. */
+/** Live, put aside, staged, in what an undo takes back, given by a person, and in the generation. */
 function places_of_config(Operation $operation)
 {
     $request = $operation->request;
     yield function () use ($request) {
         return Installation::find($request);
     };
-    foreach ($operation->recall('plan')['units'] ?? [] as $unit) {
+    foreach (array_merge($operation->recall('plan')['units'] ?? [], units_undone($operation)) as $unit) {
         foreach (['old', 'stage'] as $side) {
             $file = $unit[$side] === null ? '' : $unit[$side] . (is_dir($unit[$side]) ? '/wp-config.php' : '');
             if (basename($file) === 'wp-config.php' && is_file($file)) {
@@ -437,10 +437,22 @@ function places_of_config(Operation $operation)
         }
     }
     if ($operation->recall('generation')) {
+        if ($given = given_credentials($request)) {
+            yield function () use ($operation, $request, $given) {
+                return installation_of_generation($request, Generation::open($request, $operation->recall('generation')))->with_settings($given);
+            };
+        }
         yield function () use ($operation, $request) {
             return installation_of_generation($request, Generation::open($request, $operation->recall('generation')));
         };
     }
+}
+
+/** The units of the operation that this one undoes: before its own plan stands, they alone tell what was put aside. */
+function units_undone(Operation $operation)
+{
+    $undone = $operation->recall('undoes');
+    return $undone && is_dir("{$operation->request->folder}/ops/$undone") ? Operation::find($operation->request, $undone)->recall('plan')['units'] ?? [] : [];
 }
 
 /** Undo: what was put aside comes back, and what it replaces is put aside in its turn. */

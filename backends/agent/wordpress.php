@@ -48,6 +48,14 @@ final class Installation
         return $self;
     }
 
+    /** The same with other values of some settings. */
+    public function with_settings(array $settings)
+    {
+        $other = clone $this;
+        $other->settings = $settings + $this->settings;
+        return $other;
+    }
+
     /** WordPress may live in a folder of its own that index.php names. */
     private static function abspath_below($root)
     {

@@ -6,9 +6,22 @@ import asyncio
 import datetime as dt
 from collections.abc import AsyncGenerator, Sequence
 
+from app.operations.credentials import CredentialsWanted
 from app.operations.intent import Intent
 from app.operations.post import Found
-from backends.records import AnyEvent, Difference, HostPage, ModoseruError, Operation, Progress, Site, SiteStatus
+from backends.agent.client import Access
+from backends.records import (
+    AnyEvent,
+    Blocker,
+    Credentials,
+    Difference,
+    HostPage,
+    ModoseruError,
+    Operation,
+    Progress,
+    Site,
+    SiteStatus,
+)
 from tests.widgets.made import JST
 
 
@@ -30,6 +43,8 @@ class FakeDesk:
         self.refusal: ModoseruError | None = None
         self.typed: str | None = None
         self.found: tuple[Found, ...] = ()
+        self.locked: Blocker | None = None
+        self.access, self.opens = Access(), Credentials(name="", user="", password="")
         self.plan_gate: asyncio.Event | None = None
         self.closed: list[str] = []
         self._feeds: dict[str, asyncio.Queue[AnyEvent | ModoseruError]] = {}
@@ -73,8 +88,14 @@ class FakeDesk:
     async def plan_verify(self, site: Site) -> Intent:
         return await self._plan("verify", site, {})
 
-    async def plan_restore(self, site: Site, generation: str | None) -> Intent:
+    async def plan_restore(self, site: Site, generation: str | None, given: Credentials | None = None) -> Intent:
+        if self.locked is not None and given != self.opens:
+            self.calls.append(("refused", site.name, generation, given))
+            raise CredentialsWanted(site, self.locked, self.access)
         return await self._plan("restore", site, {"generation": generation})
+
+    async def plan_move(self, source: Site, target: Site, generation: str) -> Intent:
+        return await self._plan("restore", target, {"generation": generation, "source": source.name})
 
     async def plan_post(self, site: Site, found: Found) -> Intent:
         return await self._plan("restore", site, {"generation": found.generation, "post": found.post.id})

@@ -61,7 +61,7 @@ async def test_at_eighty_columns_the_keys_that_are_needed_first_are_there(read_o
 
 
 def test_what_is_dangerous_is_an_operators() -> None:
-    assert {action.id for action in ACTIONS if action.danger} == {"restore", "choose", "post", "undo", "update"}
+    assert {action.id for action in ACTIONS if action.danger} == {"restore", "choose", "post", "move", "undo", "update"}
     assert all(action.may is May.OPERATOR for action in ACTIONS if action.danger)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import inspect
@@ -20,6 +21,7 @@ from app.fleet import BadConfig, CannotWrite, Fleet, default_folder, load, remov
 from app.fleet_validation import meaning, read_record
 from backends.records import (
     ClientInfo,
+    DatabaseSettings,
     DomainSettings,
     FleetFile,
     HostPage,
@@ -448,6 +450,28 @@ def test_whatever_stands_where_it_should_not_the_answer_is_a_sentence(key: str, 
         assert not any("is not declared" in line or "\n" in line for line in told)
 
 
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ('password_command = ["a"]\npassword = "s3cret"', "server.database.password: unknown key"),
+        ("", "server.database.password_command: is missing"),
+        ("password_command = []", "server.database.password_command: is empty"),
+        ('password_command = ["a"]\nhost = ""', "server.database.host: "),
+    ],
+)
+def test_a_database_s_password_comes_from_a_command_and_from_nowhere_else(
+    tmp_path: Path, table: str, told: str
+) -> None:
+    text = tomli_w.dumps({"name": "a.example", "url": "https://a.example/", "ssh": {"host": "h", "user": "u"}})
+    text += f'[server]\nroot = "~/a"\n[server.database]\nname = "n"\nuser = "u"\n{table}\n'
+    put(tmp_path, "sites.d/a.example.toml", text)
+    with pytest.raises(BadConfig) as wrong:
+        load(tmp_path)
+    (problem,) = wrong.value.problems
+    assert problem.startswith(f"sites.d/a.example.toml: {told}")
+    assert "s3cret" not in problem
+
+
 # ---------------------------------------------------------------- writing
 
 
@@ -467,7 +491,14 @@ FULL = site(
         jump_host_key=KEY,
         host_key=KEY,
     ),
-    server=ServerSettings(root="~/public_html", php="/usr/bin/php8.2", files_max=10, cpu=0.5, exclude=("cache/*",)),
+    server=ServerSettings(
+        root="~/public_html",
+        php="/usr/bin/php8.2",
+        files_max=10,
+        cpu=0.5,
+        exclude=("cache/*",),
+        database=DatabaseSettings(name="wp", user="u", host="h:/run/s", password_command=("pass", "db")),
+    ),
     web=WebSettings(connect="[::1]:8443"),
     domain=DomainSettings(expires=dt.date(2027, 3, 31)),
     renewals=(Renewal(what="plan", due=dt.date(2027, 4, 30)), Renewal(what="x", due=dt.date(2028, 1, 1), auto=True)),

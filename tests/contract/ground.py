@@ -6,6 +6,7 @@ import asyncio
 import json
 import tomllib
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ import msgspec
 from app.demo.fleet import Demo
 from app.demo.worker import Gate
 from backends.agent.client import OPTIONS, Agent, Agents, agent_name
-from backends.records import Site
+from backends.records import Credentials, Site
 from backends.ssh import Servers
 from tests.agent import blog
 from tests.agent.small import Small
@@ -58,6 +59,24 @@ class Ground(ABC):
         """Nobody can read it from now on."""
 
     @abstractmethod
+    def separate_database(self) -> None:
+        """Its database is opened by a user whom no other site has; before anything is backed up."""
+
+    @abstractmethod
+    def change_password(self, password: str) -> Credentials:
+        """The host gives the database another password, and nobody tells wp-config.php; what opens it now."""
+
+    @property
+    @abstractmethod
+    def config(self) -> Path:
+        """Its wp-config.php."""
+
+    @property
+    @abstractmethod
+    def state(self) -> Path:
+        """The agent's folder of the site."""
+
+    @abstractmethod
     def lose_post(self) -> tuple[int, str]:
         """Deletes an article that has comments, for ever; its ID and title. On the lab the site is a `blog`."""
 
@@ -89,6 +108,7 @@ class OnTheLab(Ground):
     def __init__(self, small: Small) -> None:
         super().__init__(small.record())
         self._small = small
+        self._user = ""
 
     def spoil(self) -> None:
         self._small.write("index.php", b"<?php echo 'HACKED';")
@@ -105,6 +125,30 @@ class OnTheLab(Ground):
 
     def break_database(self) -> None:
         self._small.config(db_password="another")
+
+    def separate_database(self) -> None:
+        within = self._small.within
+        self._user = f"{self._small.prefix}own"
+        schema = within.db_name.replace("_", "\\_")
+        for host in ("localhost", "127.0.0.1"):
+            user = f"'{self._user}'@'{host}'"
+            root = self._small.lab.database
+            root.sql(f"CREATE OR REPLACE USER {user} IDENTIFIED BY 'first'; GRANT ALL ON `{schema}`.* TO {user}")
+        self._small.config(db_user=self._user, db_password="first")
+
+    def change_password(self, password: str) -> Credentials:
+        within = self._small.within
+        for host in ("localhost", "127.0.0.1"):
+            self._small.lab.database.sql(f"ALTER USER '{self._user}'@'{host}' IDENTIFIED BY '{password}'")
+        return Credentials(name=within.db_name, user=self._user, password=password, host=within.db_host)
+
+    @property
+    def config(self) -> Path:
+        return self._small.config_file
+
+    @property
+    def state(self) -> Path:
+        return self._small.state
 
     def lose_post(self) -> tuple[int, str]:
         blog.delete(self._small, files=False)
@@ -154,6 +198,22 @@ class InTheDemo(Ground):
     def break_database(self) -> None:
         self._twin_site.make()
         self._twin_site.break_database()
+
+    def separate_database(self) -> None:
+        self._twin_site.make()
+
+    def change_password(self, password: str) -> Credentials:
+        self._twin_site.change_password(password)
+        user = self._twin_site.character.user
+        return Credentials(name=user, user=user, password=password)
+
+    @property
+    def config(self) -> Path:
+        return self._twin_site.root / "wp-config.php"
+
+    @property
+    def state(self) -> Path:
+        return self._twin_site.home / ".modoseru" / self.site.name
 
     def lose_post(self) -> tuple[int, str]:
         tables = self._twin_site.tables()

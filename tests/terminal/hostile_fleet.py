@@ -18,6 +18,7 @@ from backends.records import (
     AnyEvent,
     Asked,
     Certainty,
+    Credentials,
     Difference,
     Finished,
     Generation,
@@ -133,7 +134,7 @@ class HostileDesk(FakeDesk):
             poisoned(HACKED, self.evil, "counts", "areas"), areas={self.evil: {"added": 2, self.evil: 1}}
         )
 
-    async def plan_restore(self, site: Site, generation: str | None) -> Intent:
+    async def plan_restore(self, site: Site, generation: str | None, given: Credentials | None = None) -> Intent:
         return Intent(
             kind=self.evil,
             site=site,

@@ -10,6 +10,7 @@ import pytest
 
 from tests.lab import Lab
 from tests.operations.program import Program, program_of
+from tests.operations.test_lost_config import CHANGED, change_password, holding
 from tests.terminal.hand import ENVIRONMENT, PROGRAM
 from tests.terminal.tmux import Terminal
 
@@ -92,3 +93,55 @@ def test_a_no_to_one_site_keeps_none_of_the_others_from_what_was_agreed(
     assert f"{FIRST}: update done" in terminal.screen
     assert f"{SECOND} was not changed" in terminal.screen
     assert operations(program, SECOND) == before
+
+
+def test_a_database_password_is_asked_for_and_never_shown_and_a_wrong_one_is_asked_for_again(
+    lab: Lab, program: Program, command: Commands
+) -> None:
+    site = lab.site(FIRST)
+    change_password(lab, site)
+    site.config_file.unlink()
+    try:
+        before = operations(program, FIRST)
+        terminal = command("restore", FIRST)
+        known = f"[{site.db_name}]", f"[{site.db_user}]", f"[{site.db_host}]"
+        for times, secret in enumerate(("not this one", CHANGED), 1):
+            for one in known:
+                terminal.until(lambda screen, one=one, times=times: screen.count(f"{one}:") == times)  # type: ignore[misc]
+                terminal.press("Enter")
+            terminal.until(lambda screen, times=times: screen.count("(not shown):") == times)  # type: ignore[misc]
+            terminal.type(secret)
+            terminal.press("Enter")
+        terminal.until("to go on: *$|" + GO_ON)
+        assert "not this one" not in terminal.screen
+        assert CHANGED not in terminal.screen
+        assert operations(program, FIRST) == before
+        terminal.type("y" if "Go on?" in terminal.screen else FIRST)
+        terminal.press("Enter")
+        assert terminal.ended(120) == 0
+        assert f"{FIRST}: restore done" in terminal.screen
+        assert site.title in lab.fetch(site)[1]
+        assert holding(CHANGED, site.home / ".modoseru" / FIRST, program.state) == []
+    finally:
+        lab.reset(site)
+
+
+def test_a_password_prompt_that_is_left_gives_the_terminal_its_echo_back(
+    lab: Lab, program: Program, command: Commands
+) -> None:
+    site = lab.reset(lab.site(FIRST))
+    program("backup", FIRST)
+    change_password(lab, site)
+    site.config_file.unlink()
+    try:
+        before = operations(program, FIRST)
+        terminal = command("restore", FIRST)
+        for _ in range(3):
+            terminal.until(r"\]: *$")
+            terminal.press("Enter")
+        terminal.until(r"\(not shown\): *$")
+        terminal.press("C-d")
+        assert terminal.ended() == 130
+        assert operations(program, FIRST) == before
+    finally:
+        lab.reset(site)

@@ -23,6 +23,7 @@ from msgspec import Struct
 
 from app.fleet_rules import collisions, fleet_problems, site_problems
 from app.fleet_validation import read_record
+from app.fleet_vault import ground_problems
 from backends.records import FleetFile, HostPage, ModoseruError, Policy, Site, visible
 
 _LARGEST_FILE = 1024 * 1024
@@ -101,6 +102,8 @@ def load(folder: Path) -> Fleet:
         if page is not None:
             hosts[path.stem] = page
     problems += collisions(sites)
+    if settings.vault is not None:
+        problems += [f"fleet.toml: {problem}" for problem in ground_problems(settings.vault, sites)]
     hint = "" if sites else "there is no site yet: modoseru site add"
     sound = [site for name, site in sites if not any(problem.startswith(f"{name}: ") for problem in problems)]
     fleet = Fleet(

@@ -12,6 +12,7 @@ import re
 import zoneinfo
 from collections.abc import Iterator, Sequence
 
+from app.fleet_vault import vault_problems
 from backends.records import FleetFile, Policy, Site, SshSettings, visible
 
 _KEY_TYPES = ("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-", "sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-")
@@ -32,9 +33,8 @@ def fleet_problems(settings: FleetFile) -> Iterator[str]:
         except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
             yield f'fleet.timezone: "{visible(zone, 60)}" is not a time zone; a name such as Asia/Tokyo is expected'
     yield from _policy_problems(settings.policy)
-    for number, recipient in enumerate(settings.vault.recipients if settings.vault else (), 1):
-        if not re.match(r"age1[0-9a-z]{20,}$", recipient) and _public_key_problem(recipient):
-            yield f"vault.recipients[{number}]: is neither an age1… nor an ssh-ed25519 public key"
+    if settings.vault is not None:
+        yield from vault_problems(settings.vault)
 
 
 def _policy_problems(policy: Policy) -> Iterator[str]:

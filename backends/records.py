@@ -78,16 +78,20 @@ class Policy(_Table, frozen=True, kw_only=True):
 
 
 class VaultSettings(_Table, frozen=True, kw_only=True):
+    """Where generations lie off-site, and who can open them. Credentials are never here: AWS's own chain has them."""
+
     url: Annotated[str, Meta(pattern=r"^(s3://[a-z0-9.-]{3,63}(/[!-~]*)?|file:///[^\x00-\x1f]*)$")]
     endpoint: HttpUrl | None = None
     region: Text | None = None
     profile: Text | None = None
     prune_profile: Text | None = None
+    """The AWS profile whose key may delete versions; absent, nothing is pruned."""
     ca_file: Text | None = None
     addressing: Annotated[str, Meta(pattern="^(path|virtual|auto)$")] = "auto"
     lock: Annotated[str, Meta(pattern="^(compliance|governance|none)$")] = "compliance"
     lock_days: Annotated[int, Meta(ge=1, le=36500)] = 400
     recipients: tuple[Text, ...] = ()
+    """Public keys (age, ssh-ed25519, ssh-rsa): a generation opens with any one of their secrets."""
 
 
 class DomainsSettings(_Table, frozen=True, kw_only=True):

@@ -24,6 +24,7 @@ from tests.lab.database import Database
 from tests.lab.layout import DEFAULT_ROOT, LabError, Layout, State, choose_port, load_state, save_state
 from tests.lab.processes import Processes, end_owned_by, look, owned_by
 from tests.lab.sites import ACCOUNTS, SITES, AccountPlan, LabSite, SitePlan
+from tests.lab.stores import S3Servers
 from tests.lab.webservers import Probe
 from tests.lab.wporg import Wporg
 
@@ -70,6 +71,7 @@ class Lab:
         with self.layout.locked("up", 180):
             self._state = load_state(self.layout)
             self._clear()
+            S3Servers(self.layout).down()
             if purge:
                 for plan in ACCOUNTS:
                     accounts.remove_account(accounts.account_name(self.layout, plan))

@@ -11,6 +11,7 @@ import datetime as dt
 import re
 import zoneinfo
 from collections.abc import Iterator, Sequence
+from urllib.parse import urlsplit
 
 from backends.records import FleetFile, Policy, Site, SshSettings, visible
 
@@ -32,6 +33,10 @@ def fleet_problems(settings: FleetFile) -> Iterator[str]:
         except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
             yield f'fleet.timezone: "{visible(zone, 60)}" is not a time zone; a name such as Asia/Tokyo is expected'
     yield from _policy_problems(settings.policy)
+    api = settings.wordpress.api
+    if not api.startswith("https://") and urlsplit(api).hostname not in ("127.0.0.1", "::1", "localhost"):
+        shown = visible(api, 80)
+        yield f'wordpress.api: "{shown}" is not https; what anybody may change on its way proves nothing'
     for number, recipient in enumerate(settings.vault.recipients if settings.vault else (), 1):
         if not re.match(r"age1[0-9a-z]{20,}$", recipient) and _public_key_problem(recipient):
             yield f"vault.recipients[{number}]: is neither an age1… nor an ssh-ed25519 public key"

@@ -109,6 +109,10 @@ _SENTENCES = (
     mark("the generation's database is of a newer WordPress than the files here"),
     mark("what would be lost from the database is not known: {why}"),
     mark("the site is between two states until its database answers: {why}"),
+    mark("core is not compared with wordpress.org's checksums: {why}"),
+    mark("core was not compared with wordpress.org's checksums: {why}"),
+    mark("wordpress.org knows no WordPress {version} of the locale {locale}"),
+    mark("it does not say which WordPress it is"),
     # drills
     mark("Rehearse the restore of {site} from {generation} ({age} days ago)?"),
     mark("Nothing live is touched: other files, other tables, no mail."),

@@ -176,6 +176,7 @@ SOURCES = (
         "staging",
         "linked",
         "tables",
+        "constraints",
         "undo",
         "post",
         "post_plan",

@@ -152,6 +152,7 @@ function answer_recover(Request $request)
             $recovered[] = ['operation' => $now->id, 'outcome' => $now->outcome];
         }
     }
+    drop_left_tables($request);
     sweep_parts($request);
     fclose($lock);
     return ['recovered' => $recovered];

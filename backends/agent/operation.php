@@ -245,7 +245,7 @@ final class Operation
     public static function forget_old(Request $request, $keep = 50)
     {
         foreach (array_slice(self::all($request), $keep) as $operation) {
-            if ($operation->outcome !== null && ($operation->recall('phase') !== 'done' || $operation->recall('forgotten'))) {
+            if ($operation->outcome !== null && !is_file($operation->folder . '/left-tables') && ($operation->recall('phase') !== 'done' || $operation->recall('forgotten'))) {
                 remove_tree($operation->folder);
             }
         }

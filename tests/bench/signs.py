@@ -38,6 +38,13 @@ class Change(NamedTuple):
     make: Callable[[Lab, LabSite], None]
 
 
+class Speaks(NamedTuple):
+    """With whom a backup speaks."""
+
+    agent: Agent
+    publisher: Publisher
+
+
 class Seen(NamedTuple):
     change: Change
     signs: tuple[str, ...]
@@ -361,13 +368,13 @@ async def _tables(lab: Lab) -> list[Table]:
     site = lab.reset(lab.site(NAME))
     publisher = Publisher(WordpressSettings(api=lab.wporg.url), cache=MemoryCache())
     async with Servers() as servers:
-        agent = Agents(servers).of(msgspec.convert(site_table(site), Site))
+        speaks = Speaks(Agents(servers).of(msgspec.convert(site_table(site), Site)), publisher)
         _furnish(site)
         first = site.base.with_name(f"{site.base.name}.first")
         await asyncio.to_thread(_copy, site.base, first)
         try:
             return [
-                Table(title, [await _seen(lab, site, agent, publisher, first, change) for change in changes])
+                Table(title, [await _seen(lab, site, speaks, first, change) for change in changes])
                 for title, changes in (("fitting set", FIT), ("reporting set", REPORT))
             ]
         finally:
@@ -393,28 +400,28 @@ def _copy(source: Path, target: Path) -> None:
     subprocess.run(["rsync", "-a", "--delete", f"{source}/", f"{target}/"], check=True)
 
 
-async def _seen(lab: Lab, site: LabSite, agent: Agent, publisher: Publisher, first: Path, change: Change) -> Seen:
+async def _seen(lab: Lab, site: LabSite, speaks: Speaks, first: Path, change: Change) -> Seen:
     """The site as it was first (its database too), a generation, the change, another generation."""
     lab.reset(site)
     shutil.rmtree(site.home / ".modoseru" / site.name, ignore_errors=True)
     _copy(first, site.base)
-    await _snapshot(agent, publisher)
+    await _snapshot(speaks)
     change.make(lab, site)
     _own(site)
-    generation = await _snapshot(agent, publisher)
+    generation = await _snapshot(speaks)
     file = site.home / ".modoseru" / site.name / "generations" / generation / "summary.json"
     summary = json.loads(file.read_bytes())
     return Seen(change, tuple(sign["sign"] for sign in summary["suspect"]), summary["facts"])
 
 
-async def _snapshot(agent: Agent, publisher: Publisher) -> str:
+async def _snapshot(speaks: Speaks) -> str:
     request = {
         "reason": "hand",
         "signs": policy.SIGNS,
         "full_every_s": policy.FULL_EVERY_S,
-        "core": await core.judged_by(publisher, agent),
+        "core": await core.judged_by(speaks.publisher, speaks.agent),
     }
-    async for line in agent.launch("snapshot", request):
+    async for line in speaks.agent.launch("snapshot", request):
         if isinstance(line, Finished) and line.generation:
             return line.generation
     raise RuntimeError("the backup did not end well")

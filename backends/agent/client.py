@@ -156,6 +156,7 @@ OPTIONS = (
 SOURCES = (
     *(
         "core",
+        "lock",
         "operation",
         "worker",
         "wordpress",

@@ -17,6 +17,9 @@ function main(array $argv)
         work(Operation::load((string) ($argv[2] ?? '')));
         return 0;
     }
+    if ($verb === 'heart') {
+        return answer_heart((string) ($argv[2] ?? ''), (string) ($argv[3] ?? ''), (string) ($argv[4] ?? ''));
+    }
     // One line; what follows it is for the verb to read.
     $input = (string) fgets(STDIN, 16777216);
     if ($verb === 'config') {

@@ -3,7 +3,8 @@
 // that come have the same ones: so neither what is staged nor what is put aside has keys, and what is live has its own,
 // under their own names. Adding one reads no row, since our sessions check no foreign keys.
 //
-// InnoDB renames keys that it named itself (`TABLE_ibfk_1`) with their table; those stay where they are.
+// InnoDB renames keys that it named itself (`TABLE_ibfk_1`) with their table: those go along. Dropping one and adding it
+// again would also give the index that MariaDB generated for it another name.
 
 const QUOTED = '`(?:[^`]|``)*`';
 const FOREIGN_KEY = '/,\n\s+CONSTRAINT (' . QUOTED . ') (FOREIGN KEY \(' . QUOTED . '(?:, ' . QUOTED . ')*\) REFERENCES )(' . QUOTED . ')((?:\.' . QUOTED . ')? \('
@@ -83,10 +84,15 @@ function keys_given_back(Database $database, array $tables)
     }
 }
 
-/** Those of the keys that the table has; carried out twice it does nothing more. */
+/** Those of the keys that the table has and that would not go along with it; carried out twice it does nothing more. */
 function drop_keys(Database $database, $table, array $keys)
 {
     $there = $keys && table_exists($database, $table) ? array_intersect_key(keys_of($database, $table), $keys) : [];
+    foreach (array_keys($there) as $name) {
+        if (strncmp((string) $name, "{$table}_ibfk_", strlen($table) + 6) === 0) {
+            unset($there[$name]);
+        }
+    }
     if ($there) {
         patiently($database, 'ALTER TABLE ' . Database::name($table) . ' DROP FOREIGN KEY '
             . implode(', DROP FOREIGN KEY ', array_map('Database::name', array_map('strval', array_keys($there)))), []);

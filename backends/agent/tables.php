@@ -295,7 +295,6 @@ function plan_tables(Database $database, array $names, array $live, array $after
 function drop_tables(Operation $operation, $pattern)
 {
     $mark = $operation->folder . '/left-tables';
-    @touch($mark);
     try {
         $database = database_of($operation);
         $names = [];
@@ -307,13 +306,15 @@ function drop_tables(Operation $operation, $pattern)
         if ($names) {
             $database->query('DROP TABLE IF EXISTS ' . implode(', ', $names));
         }
+        is_file($mark) && unlink($mark);
+        return true;
     } catch (Failure $e) {
-        return false;
+        // Told by the mark.
     } catch (mysqli_sql_exception $e) {
-        return false;
+        // So is this.
     }
-    @unlink($mark);
-    return true;
+    @touch($mark);
+    return false;
 }
 
 /** What operations that ended could not drop. Called under the lock, of the site's own operations alone: others may share the schema. */

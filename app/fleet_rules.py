@@ -11,6 +11,7 @@ import datetime as dt
 import re
 import zoneinfo
 from collections.abc import Iterator, Sequence
+from urllib.parse import urlsplit
 
 from app.fleet_vault import vault_problems
 from backends.records import FleetFile, Policy, Site, SshSettings, visible
@@ -33,6 +34,10 @@ def fleet_problems(settings: FleetFile) -> Iterator[str]:
         except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
             yield f'fleet.timezone: "{visible(zone, 60)}" is not a time zone; a name such as Asia/Tokyo is expected'
     yield from _policy_problems(settings.policy)
+    api = settings.wordpress.api
+    if not api.startswith("https://") and urlsplit(api).hostname not in ("127.0.0.1", "::1", "localhost"):
+        shown = visible(api, 80)
+        yield f'wordpress.api: "{shown}" is not https; what anybody may change on its way proves nothing'
     if settings.vault is not None:
         yield from vault_problems(settings.vault)
 

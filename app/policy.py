@@ -33,6 +33,7 @@ SIGNS = {
     "php_in_uploads": 0,
     "obfuscated": 0,
     "core_changed": 0,
+    "core_checksums": 0,
     "rows_lost_share": 0.30,
     "published_lost_share": 0.30,
     "tables_gone": 0,
@@ -44,7 +45,10 @@ SIGNS = {
 Shares count from twenty files or rows on. Media are what lies in uploads: once there, a file hardly ever changes, while
 core, plugins and themes change whole at every update. `core_changed` counts only where WordPress's version did not, and
 so do the shares of code for each plugin and theme: their limit is the geometric mean of the largest ordinary change and
-the smallest attack in the fitting set of `python -m tests.bench signs` (0.8 % and 10.8 %).
+the smallest attack in the fitting set of `python -m tests.bench signs` (0.8 % and 10.8 %). `core_checksums` counts
+files of core that are not what wordpress.org publishes for their release, and PHP there that no release has. Unlike the
+others it does not look at the generation before: it stays until the files are right, or an operator calls a
+generation that has them clean.
 """
 
 

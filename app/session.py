@@ -22,6 +22,7 @@ from backends.records import Site
 
 if TYPE_CHECKING:
     from backends.agent.client import Agent, Agents
+    from backends.checksums import Publisher
     from backends.domains import Registries
     from backends.ssh import Servers
     from backends.web import Web
@@ -60,6 +61,12 @@ class Session:
         from backends.domains import Registries
 
         return Registries(self.fleet.settings.domains, cache=self.journal.cache)
+
+    @functools.cached_property
+    def publisher(self) -> Publisher:
+        from backends.checksums import Publisher
+
+        return Publisher(self.fleet.settings.wordpress, cache=self.journal.cache)
 
     def agent(self, site: Site) -> Agent:
         return self._agents.of(site)

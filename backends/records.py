@@ -99,6 +99,13 @@ class DomainsSettings(_Table, frozen=True, kw_only=True):
     whois: dict[str, Text] = {}
 
 
+class WordpressSettings(_Table, frozen=True, kw_only=True):
+    """Where WordPress's own checksums are asked for: https, or http on this machine."""
+
+    api: HttpUrl = "https://api.wordpress.org"
+    ca_file: Text | None = None
+
+
 class NotifySettings(_Table, frozen=True, kw_only=True):
     urls: tuple[Text, ...] = ()
 
@@ -116,6 +123,7 @@ class FleetFile(_Table, frozen=True, kw_only=True):
     policy: Policy = Policy()
     vault: VaultSettings | None = None
     domains: DomainsSettings = DomainsSettings()
+    wordpress: WordpressSettings = WordpressSettings()
     notify: NotifySettings = NotifySettings()
     people: tuple[Person, ...] = ()
 
@@ -621,7 +629,8 @@ class ChangedFile(Struct, frozen=True, kw_only=True):
 
 
 class SuspiciousFile(Struct, frozen=True, kw_only=True):
-    """`signs`: the gravest first. `change`: `added`, `changed`, `removed`, or `mode` where only that differs."""
+    """`signs`: the gravest first. `change`: `added`, `changed`, `removed`, `mode` where only that differs, or
+    `same` where the generation has it too."""
 
     path: str
     signs: tuple[str, ...]

@@ -17,6 +17,7 @@ SIGN_WORDS = {
     "php_in_uploads": mark("PHP among the uploads"),
     "obfuscated": mark("runs packed code or what a visitor sends"),
     "hidden": mark("changed under its old size and times"),
+    "core_checksums": mark("not as wordpress.org publishes it"),
     "core_changed": mark("core differs, its version does not"),
     "executable": mark("a program"),
     "double_extension": mark("two extensions"),
@@ -42,6 +43,7 @@ _CHANGES = {
     "trashed": ("!", Tone.WARN, mark("in the bin")),
     "gone": ("-", Tone.BAD, mark("gone")),
     "mode": ("~", Tone.WARN, mark("permissions")),
+    "same": ("=", Tone.WARN, mark("the same in the generation")),
 }
 _POST_WORDS = {"post": mark("post"), "page": mark("page")}
 _IDENTITY_WORDS = {

@@ -134,6 +134,10 @@ _SENTENCES = (
     mark("give them as the host's panel has them: [server.database] in the site's file, or at the prompt"),
     mark("the database's {field} is not a line of at most 500 characters"),
     mark("the generation's wp-config.php takes {constant} from elsewhere: credentials cannot be written into it"),
+    mark("core is not compared with wordpress.org's checksums: {why}"),
+    mark("core was not compared with wordpress.org's checksums: {why}"),
+    mark("wordpress.org knows no WordPress {version} of the locale {locale}"),
+    mark("it does not say which WordPress it is"),
     # drills
     mark("Rehearse the restore of {site} from {generation} ({age} days ago)?"),
     mark("Nothing live is touched: other files, other tables, no mail."),

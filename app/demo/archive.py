@@ -23,10 +23,11 @@ from msgspec.structs import replace
 from app.demo import contents
 from app.demo.history import identity, moment, past
 from app.demo.site import DemoSite, read_tables
-from backends.records import GENERATION_ID, Generation, ModoseruError
+from backends.records import GENERATION_ID, Generation, GenerationState, ModoseruError
 
 TREE, DATABASE, SUMMARY = "site.tar", "database.json", "summary.json"
 HASHES, VERIFIED = "hashes.json", "verified"
+PINNED, MARK = "pinned", "mark"
 LET_GO = "let-go"
 
 
@@ -54,6 +55,7 @@ class Summary(Struct, frozen=True, kw_only=True):
 Hashes = dict[str, str]
 """SHA-256 of each file, and of the database under its own name."""
 _SUMMARY = msgspec_json.Decoder(Summary)
+_MARKED = {"clean": GenerationState.COMPLETE, "suspect": GenerationState.SUSPECT}
 
 
 class Archive:
@@ -68,10 +70,26 @@ class Archive:
 
     def _record(self, name: str) -> Generation:
         generation = self.summary(name).generation
-        verified = self.folder / name / VERIFIED
-        if not verified.exists():
-            return generation
-        return replace(generation, verified_at=dt.datetime.fromisoformat(verified.read_text()))
+        verified, pinned, mark = (self.folder / name / file for file in (VERIFIED, PINNED, MARK))
+        if verified.exists():
+            generation = replace(generation, verified_at=dt.datetime.fromisoformat(verified.read_text()))
+        if pinned.exists():
+            generation = replace(generation, pinned=True)
+        if mark.exists() and generation.state is not GenerationState.DAMAGED:
+            generation = replace(generation, state=_MARKED[mark.read_text()])
+        return generation
+
+    def mark(self, name: str, *, pinned: bool | None, word: str | None) -> Generation:
+        """Keeps an operator's word beside the generation, not in it: the seal stays what it is."""
+        self.summary(name)
+        if word is not None and word not in _MARKED:
+            hint = "see modoseru generations --help"
+            raise ModoseruError("bad_request", "a generation is marked clean or suspect", hint)
+        if pinned is not None:
+            (self.folder / name / PINNED).touch() if pinned else (self.folder / name / PINNED).unlink(missing_ok=True)
+        if word is not None:
+            (self.folder / name / MARK).write_text(word)
+        return self._record(name)
 
     def seals(self) -> dict[str, str]:
         """The hash of every summary."""

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from msgspec import to_builtins
 
 from app.demo import access, moved, post
-from app.demo.archive import Archive
+from app.demo.archive import Archive, hash_of
 from app.demo.backup import backup
 from app.demo.difference import difference
 from app.demo.drill import drill
@@ -122,6 +122,8 @@ class Twin:
             "cancel": self._cancel,
             "recover": self._recover,
             "page": self._page,
+            "mark": self._mark,
+            "checksums": self._checksums,
         }
         if verb not in handlers:
             raise ModoseruError("bad_request", f"this agent has no verb {verb}", "update Modoseru")
@@ -229,6 +231,23 @@ class Twin:
         return {
             "recovered": [{"operation": one.id, "outcome": one.finished.outcome} for one in recovered if one.finished]
         }
+
+    async def _mark(self, site: DemoSite, state: Path, request: Request, _say: Say) -> Reply:
+        name, pinned, word = (request.text("generation"), *map(request.fields.get, ("pinned", "word")))
+        if not isinstance(pinned, bool | None) or not isinstance(word, str | None):
+            raise ModoseruError("bad_request", "a generation is pinned or not, clean or suspect", "update Modoseru")
+        archive_of = Archive(site, state)
+        return {"generation": await self.runtime.run(lambda: archive_of.mark(name, pinned=pinned, word=word))}
+
+    async def _checksums(self, site: DemoSite, _state: Path, request: Request, _say: Say) -> Reply:
+        """Judges nothing, and names no release: of a demo's files wordpress.org knows nothing, and is not asked."""
+        await self.runtime.run(site.make)
+        if not site.root.is_dir():
+            raise ModoseruError("no_root", f"there is no folder {site.root}", "correct [server] root")
+        wanted = request.fields.get("sha256")
+        if wanted is not None and hash_of(request.behind) != wanted:
+            raise ModoseruError("damaged", "the checksums changed on their way", "try again")
+        return {"version": None, "locale": None, "sha256": wanted}
 
     async def _page(self, site: DemoSite, _state: Path, request: Request, _say: Say) -> Reply:
         await self.runtime.run(site.make)

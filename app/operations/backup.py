@@ -19,6 +19,7 @@ async def plan(session: Session, site: Site, reason: str = "hand") -> Intent:
         site=site,
         verb="snapshot",
         request=await retention(session, site) | {"reason": reason, "front": await front_title(session, site)},
+        makes_generation=True,
         question=f"Back up {site.name}?",
         stays=("The site goes on serving; nothing of it is changed.",),
     )

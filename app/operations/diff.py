@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from app.operations import check, restore
+from app.operations import check, core, restore
 from backends.records import Blocker, Difference, Generation, GenerationState, Progress, Site
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ async def diff(
     operation of the guard's. Raises as `restore.choose` and as the connection do.
     """
     chosen = restore.choose(site, await check.generations(session, site), generation)
-    async with contextlib.aclosing(session.agent(site).diff(chosen.id, full=full)) as told:
+    agent = session.agent(site)
+    judged_by = await core.judged_by(session.publisher, agent)
+    async with contextlib.aclosing(agent.diff(chosen.id, full=full, core=judged_by)) as told:
         async for one in told:
             if isinstance(one, Difference):
                 yield replace(one, site=site.name, generation=chosen.id, warnings=(*doubts(chosen), *one.warnings))

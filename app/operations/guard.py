@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from app import policy
-from app.operations import check, look, transfer, update
+from app.operations import check, core, look, transfer, update
 from app.operations.intent import Intent
 from backends import ssh
 from backends.agent.client import Agent, AgentError, Ended, Launched
@@ -109,6 +109,10 @@ async def start(session: Session, intent: Intent, *, confirmed: bool) -> AsyncGe
         async with contextlib.aclosing(_brought(session, intent)) as brought:
             async for event in brought:
                 yield event
+        if intent.makes_generation:
+            intent = msgspec.structs.replace(
+                intent, request={**intent.request, "core": await core.judged_by(session.publisher, agent)}
+            )
         async with contextlib.aclosing(_Attended(session, intent.site, agent).run(intent=intent)) as events:
             async for event in events:
                 yield event

@@ -32,6 +32,8 @@ class Intent(Struct, frozen=True, kw_only=True):
     typed: str | None = None
     """The word that must be typed (NFKC-normalised) before it starts: the site is not broken, or many are meant."""
     generation: str | None = None
+    makes_generation: bool = False
+    """It is told, when it starts, by which checksums core is to be judged."""
     bring: Bring | None = None
     """Another site's generation that has to be on this site's server first."""
     credentials: Credentials | None = None

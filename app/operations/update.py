@@ -91,6 +91,7 @@ async def plan(session: Session, site: Site, slugs: Sequence[str] | None = None)
         kind="update",
         site=site,
         verb="update",
+        makes_generation=True,
         request=await retention(session, site)
         | {
             "front": expected.title,

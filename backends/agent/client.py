@@ -33,10 +33,14 @@ A connection that ends before the last line is cut, never "done".
                   comments, users, orders, entries, files, newest}, "recommended": `files` or null, "database":
                   {opens: `live`, `given` or `generation`: whose credentials open it, or null; name, user, host: what is
                   known where none do} or null where it is not needed} |
-| diff | generation, full: bool (reads also what has its old size, times and inode), most: how many of each list |
+| diff | generation, full: bool (reads also what has its old size, times and inode), most: how many of each list, core |
                   a Difference without `site`; Progress events first. Needs neither WordPress nor a database: what
                   it cannot compare is a warning (busy; no_root, no_wordpress, no_config: files alone; no_database,
                   damaged, no_order: not all of the database; unreadable: not all of the files) |
+| checksums | sha256 of a list or null; behind the request's line that list: `core VERSION LOCALE`, then a line
+                  `MD5 PATH` for each file | {"version", "locale": of core as it says itself, "sha256": of the list that
+                  lies there}, each null where there is none. A snapshot and a diff take `core`: {sha256 of the list to
+                  judge core by, or null; problem: why there is none}; absent: nobody asks |
 | mark | generation, pinned: bool or null, word: `clean`, `suspect` or null | {"generation": Generation} |
 | send | generation, what: `summary`, `manifest`, `dump` or a pack's id, offset, length (at most 8 MiB) |
                   a line {"piece": {"length"}}, as many raw bytes, then {"size": of the whole part, "sha256": of the
@@ -46,8 +50,8 @@ A connection that ends before the last line is cut, never "done".
                   much is there. Pieces lie in `incoming/TRANSFER/`; one that nobody comes back for in three days goes |
 | probe | | launches: lives for a moment after its connection closed |
 | snapshot | reason, keep, min_age_s, front (the front page's title as it was last seen well, or null), signs,
-                  full_every_s (every live file is read again when the last time is longer ago), sealed: {id: SHA-256},
-                  marked: {id: `clean` or `suspect`}, pinned: [id…] | launches.
+                  full_every_s (every live file is read again when the last time is longer ago), core,
+                  sealed: {id: SHA-256}, marked: {id: `clean` or `suspect`}, pinned: [id…] | launches.
                   `sealed`, `marked` and `pinned` are what the client's own journal knows: where `sealed` has any,
                   only those generations (and the new one) fill the places of `keep`, and only its marks count |
 | posts | generation, seal, words | {"generation", "posts": [{id, type, title, status, modified, now}]}: posts and
@@ -90,7 +94,7 @@ code damaged; its `summary` is the hash of the summary, for the client to compar
 
 Further Notes of a backup: `let_go`, `kept`, `damaged` (item: the generation), `taken_over`, `not_taken_over` (what
 lives of an old pack, item: the pack), `hidden` (a file's content changed and its times did not), `suspect` (item: the
-sign).
+sign), `core_unknown` (why core could not be compared with wordpress.org's checksums).
 
 What can be refused before anything begins (no_generation, bad `only`, nothing_to_undo) is an error; what is found
 later is `Finished(rolled_back, code, hint)`. A launching verb takes `attached` (the work runs inside the connection),
@@ -157,7 +161,21 @@ OPTIONS = (
     *("-d", "display_errors=stderr"),
 )
 SOURCES = (
-    *("core", "operation", "worker", "wordpress", "database", "rows", "tree", "pack", "signs", "scan", "generation"),
+    *(
+        "core",
+        "lock",
+        "operation",
+        "worker",
+        "wordpress",
+        "database",
+        "rows",
+        "tree",
+        "pack",
+        "signs",
+        "checksums",
+        "scan",
+        "generation",
+    ),
     *("retention", "heal", "verify", "transfer", "serialized", "moved"),
     *(
         "switch",
@@ -167,6 +185,7 @@ SOURCES = (
         "staging",
         "linked",
         "tables",
+        "constraints",
         "undo",
         "post",
         "post_plan",
@@ -308,6 +327,14 @@ class Matches(msgspec.Struct, frozen=True, kw_only=True):
     posts: tuple[Match, ...] = ()
 
 
+class CoreHere(msgspec.Struct, frozen=True, kw_only=True):
+    """The release of core on a server by its own word, and the list of checksums that lies there for it."""
+
+    version: str | None = None
+    locale: str | None = None
+    sha256: str | None = None
+
+
 class Piece(msgspec.Struct, frozen=True, kw_only=True):
     """Some bytes of a part of a generation."""
 
@@ -429,12 +456,20 @@ class Agent:
         reply = await self._ask("mark", {"generation": generation, "pinned": pinned, "word": state})
         return _decoded(reply.get("generation"), Generation)
 
-    async def diff(self, generation: str, *, full: bool = False) -> AsyncGenerator[Progress | Difference]:
+    async def checksums(self, text: bytes | None = None) -> CoreHere:
+        """Which core is there; `text` is kept as the list to judge it by. Raises AgentError (no_root …)."""
+        fields = {"sha256": None if text is None else hashlib.sha256(text).hexdigest()}
+        return _decoded(await self._ask("checksums", fields, behind=text or b""), CoreHere)
+
+    async def diff(
+        self, generation: str, *, full: bool = False, core: Mapping[str, Any] | None = None
+    ) -> AsyncGenerator[Progress | Difference]:
         """The live site against a generation: how far it is, then what differs. Closing the generator ends the work.
 
-        `full`: every file is read, also where its size and times say that it is the same.
+        `full`: every file is read, also where its size and times say that it is the same. `core`: the list that core is
+        judged by, as the protocol has it.
         """
-        request = {"generation": generation, "full": full}
+        request = {"generation": generation, "full": full, "core": core}
         async with contextlib.aclosing(self._answers("diff", request)) as answers:
             async for answer in answers:
                 if "event" not in answer:

@@ -231,7 +231,8 @@ function run(array $command, $stdin = '', $seconds = 60, $tick = null)
 {
     $out = tmpfile();
     $err = tmpfile();
-    $process = @proc_open($command, [0 => ['pipe', 'r'], 1 => $out, 2 => $err], $pipes, '/');
+    // What a child of ours still does, it does under our lock.
+    $process = @proc_open($command, [0 => ['pipe', 'r'], 1 => $out, 2 => $err] + (is_resource(Lock::$pipe) ? [3 => Lock::$pipe] : []), $pipes, '/');
     if (!is_resource($process)) {
         return [-1, '', last_error('cannot start ' . $command[0])];
     }

@@ -434,8 +434,6 @@ final class Dump
     {
         $quoted = Database::name($name);
         $create = $this->database->query("SHOW CREATE TABLE $quoted")->fetch_row()[1];
-        // A name that an earlier restore gave to a constraint returns to what it was.
-        $create = preg_replace('/^(\s+CONSTRAINT `(?:[^`]|``)*?)__m[0-9a-f]{6}`/m', '$1`', $create);
         $this->put("\n");
         $this->statement('drop', $name, "DROP TABLE IF EXISTS $quoted");
         $this->statement('create', $name, $create);

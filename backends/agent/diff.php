@@ -6,7 +6,7 @@
 const LISTED = 5000;
 const LISTED_BYTES = 500000;
 /** The gravest first: the order in which an operator should look. */
-const GRAVITY = ['php_in_uploads', 'obfuscated', 'hidden', 'core_changed', 'executable', 'double_extension', 'drop_in', 'must_use',
+const GRAVITY = ['php_in_uploads', 'obfuscated', 'hidden', 'core_checksums', 'core_changed', 'executable', 'double_extension', 'drop_in', 'must_use',
     'server_rules', 'configuration', 'scrambled', 'ransom_notes', 'world_writable'];
 /** Apache runs a name as PHP for any of its extensions, and people see the last one alone. */
 const DOUBLE_EXTENSION = '~\.(?:php\d?|phtml|phar|pht)\.(?:jpe?g|png|gif|webp|ico|svg|pdf|txt|zip|gz|mp[34]|docx?)$'
@@ -164,6 +164,7 @@ final class FileDifference
     private $signs;
     private $full;
     private $core_is_same;
+    private $core;
     private $lists = [];
     /** By its gravest sign, so that a cut list has lost the lightest. */
     private $grave = [];
@@ -183,6 +184,7 @@ final class FileDifference
         $this->signs = new Signs($site, []);
         $this->full = (bool) $request->get('full', false);
         $this->most = $most;
+        $this->core = new CoreFiles($request, $site, $this->signs, $generation);
         $then = $generation->summary['wordpress']['version'] ?? null;
         $now = wordpress_of($site->abspath)['version'] ?? null;
         $this->core_is_same = $then !== null && $now === $then;
@@ -223,6 +225,9 @@ final class FileDifference
         }
         $telling->progress($done, $done, 'bytes');
         $warnings = $this->unreadable ? [warning('unreadable', "{$this->unreadable} files could not be read and are not compared, the first is {$this->example}", 'correct their owner or permissions')] : [];
+        if ($this->core->problem() !== null && $this->core->is_asked()) {
+            $warnings[] = warning('core_unknown', "core is not compared with wordpress.org's checksums: {$this->core->problem()}");
+        }
         return ['lists' => $this->lists + ['suspicious' => Listed::of($this->grave, $this->most, 2 * LISTED_BYTES)], 'areas' => $this->counts, 'warnings' => $warnings];
     }
 
@@ -261,6 +266,9 @@ final class FileDifference
         $signs = $kind === null ? [] : $this->signs_of($live, $kind);
         if ($hidden) {
             $signs[] = 'hidden';
+        }
+        if ($this->core->is_altered($live, $this->where($live->path), $kind === null)) {
+            $signs[] = 'core_checksums';
         }
         // Who may write is no part of the content, and is what an attacker leaves open.
         if ($live->type !== 'l' && ($live->mode & 2) && (!$old || !($old->mode & 2))) {
@@ -321,7 +329,7 @@ final class FileDifference
         }
         if ($signs) {
             $signs = array_values(array_intersect(GRAVITY, $signs));
-            $this->grave[$signs[0]]->add(['path' => $item['path'], 'signs' => $signs, 'area' => $area, 'change' => $kind ?? 'mode',
+            $this->grave[$signs[0]]->add(['path' => $item['path'], 'signs' => $signs, 'area' => $area, 'change' => $kind ?? (in_array('core_checksums', $signs, true) ? 'same' : 'mode'),
                 'modified' => $mtime === null ? null : gmdate('Y-m-d\TH:i:s\Z', $mtime)]);
         }
     }

@@ -264,7 +264,12 @@ function make_generation(Operation $operation, $reason)
     }
     $files['published'] = published($database);
     $scan->signs->published($before->summary['published'] ?? null, $files['published']);
-    $files['suspect'] = $before ? $scan->signs->tripped((array) $request->get('signs', [])) : [];
+    $scan->signs->facts['core_checksums'] = $scan->core->count();
+    $files['suspect'] = $scan->signs->tripped((array) $request->get('signs', []));
+    $files['core'] = $scan->core->as_record();
+    if ($scan->core->problem() !== null && $scan->core->is_asked()) {
+        $operation->note('core_unknown', "core was not compared with wordpress.org's checksums: {$scan->core->problem()}");
+    }
     $files['facts'] = $scan->signs->facts();
     $files['versions'] = $scan->signs->versions;
     $files['identity'] = $identity;
@@ -311,7 +316,8 @@ function summarise(Operation $operation, $id, $reason, Installation $site, Datab
         'manifest' => ['size' => $files['manifest'], 'sha256' => file_sha256($folder . '/manifest')],
         'dump' => ['size' => $dumped['size'], 'sha256' => file_sha256($folder . '/database.sql.gz'), 'plain' => $dumped['plain']],
         'stored' => $stored, 'skipped' => $files['skipped'], 'identity' => (object) $files['identity'], 'facts' => $files['facts'],
-        'suspect' => $files['suspect'], 'full' => $files['full'], 'versions' => (object) $files['versions'], 'published' => $files['published']];
+        'suspect' => $files['suspect'], 'full' => $files['full'], 'versions' => (object) $files['versions'], 'published' => $files['published'],
+        'core' => $files['core']];
 }
 
 /** Ids never repeat or go backwards, also when the clock does or the newest generation was let go. */

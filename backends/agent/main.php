@@ -17,6 +17,9 @@ function main(array $argv)
         work(Operation::load((string) ($argv[2] ?? '')));
         return 0;
     }
+    if ($verb === 'heart') {
+        return answer_heart((string) ($argv[2] ?? ''), (string) ($argv[3] ?? ''), (string) ($argv[4] ?? ''));
+    }
     // One line; what follows it is for the verb to read.
     $input = (string) fgets(STDIN, 16777216);
     if ($verb === 'config') {
@@ -69,7 +72,7 @@ function answer($verb, Request $request)
         $verbs = ['inspect' => 'answer_inspect', 'generations' => 'list_generations', 'operations' => 'answer_operations',
             'preview' => 'answer_preview', 'answer' => 'answer_answer', 'follow' => 'answer_follow',
             'send' => 'answer_send', 'receive' => 'answer_receive', 'cancel' => 'answer_cancel', 'recover' => 'answer_recover',
-            'page' => 'answer_page', 'mark' => 'answer_mark', 'diff' => 'answer_diff', 'post' => 'answer_post', 'posts' => 'answer_posts'];
+            'page' => 'answer_page', 'mark' => 'answer_mark', 'checksums' => 'answer_checksums', 'diff' => 'answer_diff', 'post' => 'answer_post', 'posts' => 'answer_posts'];
         if (!isset($verbs[$verb])) {
             throw new Failure('bad_request', 'the agent has no such verb', 'update Modoseru');
         }
@@ -153,6 +156,7 @@ function answer_recover(Request $request)
             $recovered[] = ['operation' => $now->id, 'outcome' => $now->outcome];
         }
     }
+    drop_left_tables($request);
     sweep_parts($request);
     fclose($lock);
     return ['recovered' => $recovered];

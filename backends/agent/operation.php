@@ -1,5 +1,5 @@
 <?php
-// One operation of a site: its folder, its append-only journal, its questions; and the lock that binds everybody.
+// One operation of a site: its folder, its append-only journal, its questions.
 
 /** The journal is the only truth about an operation; lines whose type starts with "_" are the agent's own memory. */
 final class Operation
@@ -256,7 +256,7 @@ final class Operation
     public static function forget_old(Request $request, $keep = 50)
     {
         foreach (array_slice(self::all($request), $keep) as $operation) {
-            if ($operation->outcome !== null && ($operation->recall('phase') !== 'done' || $operation->recall('forgotten'))) {
+            if ($operation->outcome !== null && !is_file($operation->folder . '/left-tables') && ($operation->recall('phase') !== 'done' || $operation->recall('forgotten'))) {
                 remove_tree($operation->folder);
             }
         }
@@ -273,6 +273,7 @@ final class Operation
             usleep((int) (1e6 * min(2.0, ($now - $this->looked) * (1 / max(0.05, $share) - 1))));
         }
         $this->looked = microtime(true);
+        Lock::keep();
         clearstatcache(true, $this->folder . '/cancel');
         if (file_exists($this->folder . '/cancel') && $this->recall('phase') === null) {
             throw new Cancelled('cancelled by an operator');
@@ -332,44 +333,5 @@ final class Operation
         return ['operation' => $this->id, 'kind' => $this->kind, 'state' => $state, 'outcome' => $this->outcome,
             'generation' => $this->last['generation'] ?? $this->recall('generation'), 'started' => $this->started,
             'detail' => $this->outcome !== null ? ($this->last['detail'] ?? '') : '', 'whole' => (bool) $this->recall('whole')];
-    }
-}
-
-/** The site's lock. The handle is inherited by children, so that a dead agent's child still holds it. */
-final class Lock
-{
-    public static function path(Request $request)
-    {
-        return $request->folder . '/lock';
-    }
-
-    /** A handle that holds the lock, or null where another process does. */
-    public static function take(Request $request, $seconds = 0.0)
-    {
-        make_folder($request->folder);
-        $handle = @fopen(self::path($request), 'c');
-        if (!$handle) {
-            throw new Failure('no_state', 'cannot open the lock: ' . last_error('unknown reason'), 'make the home folder writable');
-        }
-        for ($until = microtime(true) + $seconds; ; usleep(20000)) {
-            if (flock($handle, LOCK_EX | LOCK_NB)) {
-                return $handle;
-            }
-            if (microtime(true) >= $until) {
-                fclose($handle);
-                return null;
-            }
-        }
-    }
-
-    public static function held(Request $request)
-    {
-        $handle = @fopen(self::path($request), 'r');
-        if (!$handle) {
-            return false;
-        }
-        $free = flock($handle, LOCK_SH | LOCK_NB);
-        fclose($handle);
-        return !$free;
     }
 }

@@ -22,6 +22,12 @@ final class ClientsWord
         return isset($this->pinned[$generation->id]) || is_file($generation->folder . '/pinned');
     }
 
+    /** An operator's word, as far as it is known to be an operator's. */
+    public function calls_clean(Generation $generation)
+    {
+        return $this->sealed ? ($this->marked[$generation->id] ?? '') === 'clean' : $generation->mark() === 'clean';
+    }
+
     /** It is not the one that was sealed: evidence of somebody's hand, which no policy lets go. */
     public function contradicts(Generation $generation)
     {

@@ -25,6 +25,7 @@ final class Scan
     private $taken = [];
     private $full;
     public $signs;
+    public $core;
 
     /** `$before` is the generation that this one follows, or null. */
     public function __construct(Request $request, Installation $site, $before)
@@ -37,6 +38,7 @@ final class Scan
         $this->packs = $request->folder . '/packs';
         $this->before = $before;
         $this->signs = new Signs($site, $before ? (array) ($before->summary['versions'] ?? []) : []);
+        $this->core = new CoreFiles($request, $site, $this->signs, $before);
         $last = $before ? (int) ($before->summary['full'] ?? 0) : 0;
         $this->full = !$before || $last > time() || time() - $last >= $request->whole('full_every_s', 31 * 86400);
     }
@@ -169,6 +171,7 @@ final class Scan
             } elseif ($this->before) {
                 $this->signs->added($live, $this->where($live->path));
             }
+            $this->core->see($live, $old, $this->where($live->path));
             $lines .= $live->line();
             if (strlen($lines) >= 65536) {
                 write_all($out, $lines, 'the manifest');

@@ -15,7 +15,7 @@ final class Signs
 {
     /** Numbers of the comparison, by name. */
     public $facts = ['files_before' => 0, 'media_before' => 0, 'media_changed' => 0, 'media_gone' => 0, 'scrambled' => 0, 'renamed' => 0,
-        'ransom_notes' => 0, 'php_in_uploads' => 0, 'obfuscated' => 0, 'core_changed' => 0, 'rows_lost_share' => 0.0, 'tables_gone' => 0, 'identity' => 0,
+        'ransom_notes' => 0, 'php_in_uploads' => 0, 'obfuscated' => 0, 'core_changed' => 0, 'core_checksums' => 0, 'rows_lost_share' => 0.0, 'tables_gone' => 0, 'identity' => 0,
         'hidden' => 0, 'published_lost_share' => 0.0];
     public $examples = [];
     private $gone = [];
@@ -207,6 +207,12 @@ final class Signs
         return strncmp($path, $start, strlen($start)) === 0 ? substr($path, strlen($start)) : null;
     }
 
+    /** A path as it stands below WordPress's own folder; null for what lies elsewhere. */
+    public function below_core($path)
+    {
+        return strncmp($path, "{$this->core}/", strlen($this->core) + 1) === 0 ? substr($path, strlen($this->core) + 1) : null;
+    }
+
     private function before(Entry $old)
     {
         $this->facts['files_before']++;
@@ -217,6 +223,11 @@ final class Signs
     private function tell($fact, $path)
     {
         $this->facts[$fact]++;
+        $this->example($fact, $path);
+    }
+
+    public function example($fact, $path)
+    {
         if (count($this->examples[$fact] ?? []) < 5) {
             $this->examples[$fact][] = escape_path($path);
         }
@@ -287,7 +298,7 @@ final class Signs
         return $facts;
     }
 
-    /** The signs that exceed `$limits`: [{sign, value, limit, examples}]. Without a generation before there is none. */
+    /** The signs that exceed `$limits`: [{sign, value, limit, examples}]. Without a generation before, checksums alone make one. */
     public function tripped(array $limits)
     {
         $facts = $this->facts();

@@ -19,6 +19,9 @@ function switch_over(Operation $operation, array $plan)
     $plan['units'] = array_map('known_by_inode', $plan['units']);
     $database = $plan['tables'] ? database_of($operation) : null;
     $holder = $database ? hold_same($operation, $database, $plan['tables']) : null;
+    if ($database) {
+        $plan['tables']['keys']['live'] = keys_that_go($database, $plan['tables']['list']);
+    }
     foreach ($plan['units'] as $unit) {
         // Nothing has to be made in the switch itself, where a full disk would refuse it.
         isset($unit['attributes']) || make_folder(dirname($unit['old']), 0755);
@@ -31,7 +34,9 @@ function switch_over(Operation $operation, array $plan)
         forward_unit($unit);
     }
     if ($database) {
-        rename_tables($database, $plan['tables'], false);
+        rename_tables($database, $plan['tables'], false, function () use ($operation, $database, $plan) {
+            exchange_keys($operation, $database, $plan['tables']);
+        });
         $holder->link->close();
     }
     if (!empty($plan['rows'])) {
@@ -277,7 +282,7 @@ function move($from, $to)
 }
 
 /** One statement: all of the tables or none (MariaDB from 10.6.1 also over a crash). */
-function rename_tables(Database $database, array $tables, $back)
+function rename_tables(Database $database, array $tables, $back, callable $then)
 {
     $pairs = [];
     foreach ($back ? array_reverse($tables['list']) : $tables['list'] as $table) {
@@ -295,16 +300,17 @@ function rename_tables(Database $database, array $tables, $back)
     }
     // Nothing of the site is dropped before its tables are put aside: triggers follow a table, views go by its name.
     $side = $back ? 'back' : 'forth';
-    $statements = array_merge($pairs ? ['RENAME TABLE ' . implode(', ', $pairs)] : [], $tables['drop'][$side], $tables['create'][$side]);
     // The site is closed meanwhile, and whoever asks for a table that is waited for waits as well.
     $database->query('SET SESSION lock_wait_timeout=1');
-    foreach ($statements as $sql) {
+    $pairs && patiently($database, 'RENAME TABLE ' . implode(', ', $pairs), []);
+    $then();
+    foreach (array_merge($tables['drop'][$side], $tables['create'][$side]) as $sql) {
         patiently($database, $sql, $back ? [1050, 1359] : []);
     }
 }
 
-/** `$there`: errors that say no more than that what is to be made is there already. */
-function patiently(Database $database, $sql, array $there)
+/** `$there`: errors that say no more than that what is to be made is there already; `$told`: those that the caller judges. */
+function patiently(Database $database, $sql, array $there, array $told = [])
 {
     for ($try = 1; ; $try++) {
         try {
@@ -313,6 +319,10 @@ function patiently(Database $database, $sql, array $there)
         } catch (mysqli_sql_exception $e) {
             if (in_array($e->getCode(), $there, true)) {
                 return;
+            }
+            // One that went away is waited for; only its own words tell that from a refusal.
+            if (in_array($e->getCode(), array_merge($told, DATABASE_AWAY), true)) {
+                throw $e;
             }
             // 1205: an open transaction of the site holds a table; the statement did nothing.
             if ($e->getCode() !== 1205 || $try === 6) {
@@ -360,8 +370,8 @@ function take_back(Operation $operation, array $plan)
     $operation->recall('phase') === 'switching' || $operation->remember('phase', 'switching');
     close_for_a_moment($plan);
     $database = $plan['tables'] ? database_of($operation) : null;
-    if ($database && tables_are_switched($database, $plan['tables'])) {
-        rename_tables($database, $plan['tables'], true);
+    if ($database) {
+        take_tables_back($database, $plan['tables']);
     }
     if (!empty($plan['rows'])) {
         switch_rows_back($operation, $plan['rows']);
@@ -372,6 +382,21 @@ function take_back(Operation $operation, array $plan)
     open_again($plan);
     put_times($plan['times']['before'] ?? []);
     $operation->remember('phase', 'taken back');
+}
+
+/** From any point of the switch of tables; also from any point of this. */
+function take_tables_back(Database $database, array $tables)
+{
+    $take = function () use ($database, $tables) {
+        keys_given_back($database, $tables);
+    };
+    if (!tables_are_switched($database, $tables)) {
+        $take();
+        return;
+    }
+    $database->query('SET SESSION lock_wait_timeout=1');
+    keys_given_up($database, $tables);
+    rename_tables($database, $tables, true, $take);
 }
 
 function tables_are_switched(Database $database, array $tables)
@@ -475,6 +500,7 @@ function exchanged(array $plan, $folder, $tag)
         foreach (['drop', 'create'] as $key) {
             $tables[$key] = ['forth' => $tables[$key]['back'], 'back' => $tables[$key]['forth']];
         }
+        $tables['keys'] = ['stage' => $tables['keys']['live'], 'live' => []];
     }
     return ['units' => $units, 'tables' => $tables] + $plan;
 }

@@ -15,15 +15,20 @@ function stage_tables(Operation $operation, Generation $generation, array $names
             $names += [$part['name'] => "_m{$tag}_$i"];
         }
     }
-    $after = load_tables($operation, $database, $generation, $names);
+    $keys = [];
+    $after = load_tables($operation, $database, $generation, $names, $keys);
     if ($generation->move) {
         if ($after && !$generation->move->keeps_after()) {
             $operation->note('not_moved', 'views and triggers of the other site were left behind: its tables have another prefix', 'warning');
             $after = [];
         }
-        $names = array_combine(array_map([$generation, 'lands_as'], array_map('strval', array_keys($names))), $names);
+        $land = function (array $of) use ($generation) {
+            return array_combine(array_map([$generation, 'lands_as'], array_map('strval', array_keys($of))), $of);
+        };
+        $names = $land($names);
+        $keys = $land($keys);
     }
-    return ['same' => $same] + plan_tables($database, $names, array_diff_key($live, $same), $after, $tag);
+    return ['same' => $same, 'keys' => ['stage' => $keys, 'live' => []]] + plan_tables($database, $names, array_diff_key($live, $same), $after, $tag);
 }
 
 /** The tag under which the operation's tables are known, and whose they are. */
@@ -35,10 +40,12 @@ function remember_tables(Operation $operation, Database $database)
     return $tag;
 }
 
-/** Loads the tables that `$names` gives a staging name; returns the statements that come after the switch. */
-function load_tables(Operation $operation, Database $database, Generation $generation, array $names)
+/**
+ * Loads the tables that `$names` gives a staging name; returns the statements that come after the switch. `$keys`: of each
+ * table the foreign keys, which it gets when it is live.
+ */
+function load_tables(Operation $operation, Database $database, Generation $generation, array $names, array &$keys = [])
 {
-    $tag = $operation->recall('tag');
     $dialect = new Dialect($database);
     $handle = fopen($generation->folder . '/database.sql.gz', 'rb');
     $parts = array_filter($generation->summary['tables'], function ($part) use ($names) {
@@ -51,9 +58,11 @@ function load_tables(Operation $operation, Database $database, Generation $gener
         $database->query('SET autocommit=0');
         foreach (dump_part($handle, $part) as list($kind, $table, $sql)) {
             if ($kind === 'create') {
-                $database->query($dialect->translated(under_staging_name($sql, $kind, $table, $names, $tag)));
+                $mine = [];
+                $database->query($dialect->translated(without_keys(under_staging_name($sql, $kind, $table, $names), $mine, [$generation, 'lands_as'])));
+                $keys += $mine ? [$table => $mine] : [];
             } elseif ($kind === 'insert') {
-                $database->query(under_staging_name($sql, $kind, $table, $names, $tag));
+                $database->query(under_staging_name($sql, $kind, $table, $names));
             } elseif ($kind === 'set') {
                 $database->query(sets_a_variable($sql));
             } elseif (in_array($kind, ['trigger', 'view', 'mode'], true)) {
@@ -238,21 +247,13 @@ function made_after($kind, $sql)
     return $sql;
 }
 
-function under_staging_name($sql, $kind, $table, array $names, $tag)
+function under_staging_name($sql, $kind, $table, array $names)
 {
     $head = ($kind === 'create' ? 'CREATE TABLE ' : 'INSERT INTO ') . Database::name($table);
     if (!isset($names[$table]) || strncmp($sql, $head, strlen($head)) !== 0) {
         throw new Failure('damaged', "the dump has a statement that is not of the table $table", 'take another generation');
     }
-    $rest = substr($sql, strlen($head));
-    if ($kind === 'create') {
-        // The same name of a constraint is refused (errno 121), and a reference must follow its table.
-        $rest = preg_replace_callback('/^(\s+CONSTRAINT `)((?:[^`]|``)*)(` FOREIGN KEY .*? REFERENCES `)((?:[^`]|``)*)`/m', function ($found) use ($names, $tag) {
-            $other = str_replace('``', '`', $found[4]);
-            return $found[1] . substr($found[2], 0, 55) . "__m$tag" . $found[3] . str_replace('`', '``', $names[$other] ?? $other) . '`';
-        }, $rest);
-    }
-    return ($kind === 'create' ? 'CREATE TABLE ' : 'INSERT INTO ') . Database::name($names[$table]) . $rest;
+    return ($kind === 'create' ? 'CREATE TABLE ' : 'INSERT INTO ') . Database::name($names[$table]) . substr($sql, strlen($head));
 }
 
 /** Tables of the site that the generation does not have are put aside too: a restore leaves nothing foreign. */
@@ -287,9 +288,13 @@ function plan_tables(Database $database, array $names, array $live, array $after
     return ['list' => $list, 'drop' => $drop, 'create' => $create];
 }
 
-/** In one statement, so that a reference between them is no obstacle. */
+/**
+ * In one statement, so that a reference between them is no obstacle. False where the database refused or is away: then a
+ * file says so in the operation's folder, and `drop_left_tables` comes back to it.
+ */
 function drop_tables(Operation $operation, $pattern)
 {
+    $mark = $operation->folder . '/left-tables';
     try {
         $database = database_of($operation);
         $names = [];
@@ -301,9 +306,26 @@ function drop_tables(Operation $operation, $pattern)
         if ($names) {
             $database->query('DROP TABLE IF EXISTS ' . implode(', ', $names));
         }
+        is_file($mark) && unlink($mark);
+        return true;
     } catch (Failure $e) {
-        return;
+        // Told by the mark.
     } catch (mysqli_sql_exception $e) {
-        return;
+        // So is this.
+    }
+    @touch($mark);
+    return false;
+}
+
+/** What operations that ended could not drop. Called under the lock, of the site's own operations alone: others may share the schema. */
+function drop_left_tables(Request $request)
+{
+    foreach (glob($request->folder . '/ops/*/left-tables') ?: [] as $mark) {
+        $operation = Operation::load(dirname($mark));
+        $tag = $operation->recall('tag');
+        if ($tag && $operation->outcome !== null) {
+            // What it put aside is evidence, until that was let go.
+            drop_tables($operation, $operation->recall('forgotten') ? "/^_[mo]{$tag}_/" : "/^_m{$tag}_/");
+        }
     }
 }

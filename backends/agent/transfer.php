@@ -64,7 +64,8 @@ function answer_receive(Request $request)
     $path = part_file($request->text('what'), $folder, "$folder/packs");
     make_folder("$folder/packs");
     $out = @fopen($path, 'c+b');
-    if (!$out || !flock($out, LOCK_EX | LOCK_NB)) {
+    // Where there are no locks two clients may bring one piece at once: the whole is compared before anybody uses it.
+    if (!$out || (!flock($out, LOCK_EX | LOCK_NB, $busy) && $busy)) {
         throw new Failure($out ? 'busy' : 'no_state', "$path cannot be written: " . ($out ? 'another client brings it' : last_error('unknown reason')), 'try again in a moment');
     }
     @touch($folder);

@@ -36,6 +36,8 @@ function conclude_switch(Operation $operation, array $answer)
     list($keep, $detail) = $answer;
     if (!$keep && $operation->kind === 'restore') {
         switch_back($operation, DATABASE_WAIT_S);
+        // Whoever looked, looked at the other state, and a persistent cache may have kept it.
+        flush_object_cache($operation);
         drop_staging($operation);
         // Visitors would see the withdrawn code until opcache looked again.
         $operation->ask('reset', leave_page_of($operation), null, 20);

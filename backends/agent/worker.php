@@ -129,6 +129,7 @@ function work(Operation $operation)
         }
         Database::$owner = $operation->id;
         $operation->begin();
+        drop_left_tables($operation->request);
         perform($operation);
         Operation::forget_old($operation->request);
     } catch (Throwable $e) {
@@ -264,6 +265,7 @@ function abandon(Operation $operation, $wait_s = 0)
     take_page_away($operation);
     if ($operation->recall('phase') === 'switching' || $operation->recall('phase') === 'switched') {
         switch_back($operation, $wait_s);
+        $operation->recall('questions') && flush_object_cache($operation);
     }
     if ($operation->kind === 'undo' && $operation->recall('undoes')) {
         // What it was to take back stands again, and can be taken back later.

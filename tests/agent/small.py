@@ -485,9 +485,8 @@ def tables_of(lab: Lab, schema: str, prefix: str) -> dict[str, tuple[str, ...]]:
     sums = [next(answers)[1] for _ in tables]
     found: dict[str, tuple[str, ...]] = {}
     for name, checksum in zip(tables, sums, strict=True):
-        # The counter of InnoDB is a hint in memory; a constraint's name is of the operation that made it.
-        plain = re.sub(r" AUTO_INCREMENT=\d+", "", next(answers)[1])
-        found[name] = (re.sub(r"__m[0-9a-f]{6}`", "`", plain), checksum)
+        # The counter of InnoDB is a hint in memory.
+        found[name] = (re.sub(r" AUTO_INCREMENT=\d+", "", next(answers)[1]), checksum)
     for name in views:
         found[name] = (re.sub(r"(DEFINER=`.*?`@`.*?` )?SQL SECURITY \w+ ", "", next(answers)[1]),)
     for table, *trigger in answers:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from backends.agent.client import Agent, AgentError, Launched
-from backends.records import Outcome
+from backends.records import Asked, Outcome
 from backends.ssh import Servers
 from tests.agent.blog import (
     ARTICLE,
@@ -31,7 +31,7 @@ from tests.agent.blog import (
     tables,
     with_pictures,
 )
-from tests.agent.small import Small, Story, Tree, carry_out, is_wrong, summary_of
+from tests.agent.small import Small, Story, Tree, carry_out, follow, is_right, is_wrong, summary_of
 from tests.agent.test_death import killed_after, settled
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="session")]
@@ -455,6 +455,45 @@ async def test_a_look_that_fails_takes_all_of_it_back(
     assert site.litter() == []
     await brought_back(agent, generation)
     assert looks(site) == before
+
+
+@pytest.mark.parametrize("only", [ONLY, "database"])
+@pytest.mark.parametrize("dies", [False, True])
+async def test_a_persistent_cache_forgets_what_was_shown_until_the_look_failed(
+    small: Callable[..., Small], servers: Servers, only: str, dies: bool
+) -> None:
+    site = blog(small)
+    kept = site.within.home / f"{site.prefix}cache"
+    site.write("wp-content/object-cache.php", b"<?php\n")
+    settings = f"<?php\nfunction wp_cache_flush() {{ @unlink('{kept}'); }}\n"
+    site.write("wp-settings.php", settings.encode())
+    agent = site.agent(servers)
+    generation = await saved(agent)
+    delete(site)
+    kept.write_text("of the site without the article")
+
+    def visited(_: Asked) -> tuple[bool, str] | None:
+        """A visitor of the new state fills the cache; whoever asked dies, or hears that it is wrong."""
+        assert not kept.exists()
+        kept.write_text("of the site with the article")
+        if dies:
+            site.kill()
+            return None
+        return False, "status 500"
+
+    def taken_back(asked: Asked) -> tuple[bool, str]:
+        if asked.subject == "look":
+            return visited(asked) or (False, "")
+        return is_right(asked)
+
+    if dies:
+        story = await carry_out(agent, "restore", visited, generation=generation, only=only)
+        await agent.cancel(story.operation)
+        story = await follow(agent, story.operation, look=is_right)
+    else:
+        story = await carry_out(agent, "restore", taken_back, generation=generation, only=only)
+    assert story.outcome in (Outcome.ROLLED_BACK, Outcome.CANCELLED)
+    assert not kept.exists()
 
 
 async def test_rows_that_somebody_holds_are_waited_for_and_then_nothing_is_changed(

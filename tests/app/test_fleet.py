@@ -220,6 +220,8 @@ def test_what_could_be_read_is_there_beside_the_problems(tmp_path: Path) -> None
         ('[vault]\nurl = "file:///mnt"\nrecipients = ["me"]', "vault.recipients[1]: is neither an age1"),
         ("policy = 3", "policy: is a number; a table is expected"),
         ("people = {}", "people: is a table; a list is expected"),
+        ('[wordpress]\napi = "http://api.wordpress.org"', "is not https"),
+        ('[wordpress]\napi = "ftp://x"', "wordpress.api: "),
         ("[domains]\nwhois = [1]", "domains.whois: is a list; a table is expected"),
         ("[domains]\nwhois = { jp = 43 }", "domains.whois.jp: is a number; text in quotes is expected"),
     ],

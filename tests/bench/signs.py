@@ -19,8 +19,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from app import policy
+from app.operations import core
 from backends.agent.client import Agent, Agents
-from backends.records import Finished, Site
+from backends.checksums import Publisher
+from backends.domains import MemoryCache
+from backends.records import Finished, Site, WordpressSettings
 from backends.ssh import Servers
 from tests.lab import Lab, LabSite, upstream
 from tests.lab.configuration import site_table
@@ -33,6 +36,13 @@ class Change(NamedTuple):
     what: str
     attack: bool
     make: Callable[[Lab, LabSite], None]
+
+
+class Speaks(NamedTuple):
+    """With whom a backup speaks."""
+
+    agent: Agent
+    publisher: Publisher
 
 
 class Seen(NamedTuple):
@@ -242,6 +252,33 @@ def core_door(_: Lab, site: LabSite) -> None:
     file.write_text(file.read_text() + "\n// and a door\n")
 
 
+def core_shell(_: Lab, site: LabSite) -> None:
+    """A name as core has them, and nothing in it that a pattern knows."""
+    (site.root / "wp-includes/class-wp-cache-layer.php").write_text("<?php include $_SERVER['HTTP_X_CACHE'];\n")
+
+
+def core_over_core(_: Lab, site: LabSite) -> None:
+    """The new core unpacked over the old one, as people do over FTP: what it no longer has stays."""
+    package = site.base / "package"
+    with zipfile.ZipFile(upstream.real_package("core", "wordpress", upstream.CORE)) as archive:
+        archive.extractall(package)
+    subprocess.run(["cp", "-r", f"{package}/wordpress/.", str(site.root)], check=True)
+    shutil.rmtree(package)
+
+
+def new_core_with_a_door(lab: Lab, site: LabSite) -> None:
+    new_core(lab, site)
+    core_door(lab, site)
+
+
+def tidied_core(_: Lab, site: LabSite) -> None:
+    """What hardening guides tell people to do."""
+    for path in ("readme.html", "license.txt", "xmlrpc.php", "wp-admin/install.php"):
+        (site.root / path).unlink(missing_ok=True)
+    (site.root / "wp-config-sample.php").write_text("<?php // ours\n")
+    (site.root / "wp-admin/.htaccess").write_text("Require ip 192.0.2.0/24\n")
+
+
 def administrator(lab: Lab, site: LabSite) -> None:
     table = prefix(lab, site)
     lab.sql(
@@ -279,6 +316,7 @@ FIT = (
     Change("300 new posts, all others edited", False, edits),
     Change("a plugin of 43 files deployed without a new version", False, deployed_without_a_version),
     Change("a fifth of the media tidied up", False, tidy_media),
+    Change("the new core unpacked over the old one", False, core_over_core),
     Change("all of wp-content encrypted and renamed", True, encrypted(1, ".locked")),
     Change("a ransom note alone", True, note),
     Change("a shell in uploads", True, shell("uploads/2026/11/x.php", DOOR)),
@@ -286,6 +324,7 @@ FIT = (
         "a quiet line before every PHP file of plugins and themes", True, injected("<?php /* */ ?>", "[pt]*/**/*.php")
     ),
     Change("a line in core", True, core_door),
+    Change("a new file among core's", True, core_shell),
     Change("another administrator", True, administrator),
     Change("two thirds of the posts deleted", True, wiped),
 )
@@ -298,6 +337,7 @@ REPORT = (
     Change("60 uploads", False, uploads(60)),
     Change("one picture in twenty optimised", False, optimised),
     Change("the bin and the revisions emptied", False, emptied_bin),
+    Change("core's readme, licence, xmlrpc.php and installer removed", False, tidied_core),
     Change("every eighth file of wp-content encrypted and renamed", True, encrypted(0.125, ".crypt")),
     Change("a third of the media encrypted under their own names", True, encrypted_media),
     Change("a shell in an image", True, shell("uploads/2026/11/logo.gif", "GIF89a<?php system($_GET['c']);")),
@@ -306,6 +346,7 @@ REPORT = (
     Change("half of the plugins' files deleted", True, deleted("plugins/**/*")),
     Change("the site's address changed", True, redirected),
     Change("a table dropped", True, dropped),
+    Change("core updated, and a line in the new one", True, new_core_with_a_door),
 )
 
 
@@ -325,14 +366,15 @@ def rows() -> list[Table]:
 
 async def _tables(lab: Lab) -> list[Table]:
     site = lab.reset(lab.site(NAME))
+    publisher = Publisher(WordpressSettings(api=lab.wporg.url), cache=MemoryCache())
     async with Servers() as servers:
-        agent = Agents(servers).of(msgspec.convert(site_table(site), Site))
+        speaks = Speaks(Agents(servers).of(msgspec.convert(site_table(site), Site)), publisher)
         _furnish(site)
         first = site.base.with_name(f"{site.base.name}.first")
         await asyncio.to_thread(_copy, site.base, first)
         try:
             return [
-                Table(title, [await _seen(lab, site, agent, first, change) for change in changes])
+                Table(title, [await _seen(lab, site, speaks, first, change) for change in changes])
                 for title, changes in (("fitting set", FIT), ("reporting set", REPORT))
             ]
         finally:
@@ -358,23 +400,28 @@ def _copy(source: Path, target: Path) -> None:
     subprocess.run(["rsync", "-a", "--delete", f"{source}/", f"{target}/"], check=True)
 
 
-async def _seen(lab: Lab, site: LabSite, agent: Agent, first: Path, change: Change) -> Seen:
+async def _seen(lab: Lab, site: LabSite, speaks: Speaks, first: Path, change: Change) -> Seen:
     """The site as it was first (its database too), a generation, the change, another generation."""
     lab.reset(site)
     shutil.rmtree(site.home / ".modoseru" / site.name, ignore_errors=True)
     _copy(first, site.base)
-    await _snapshot(agent)
+    await _snapshot(speaks)
     change.make(lab, site)
     _own(site)
-    generation = await _snapshot(agent)
+    generation = await _snapshot(speaks)
     file = site.home / ".modoseru" / site.name / "generations" / generation / "summary.json"
     summary = json.loads(file.read_bytes())
     return Seen(change, tuple(sign["sign"] for sign in summary["suspect"]), summary["facts"])
 
 
-async def _snapshot(agent: Agent) -> str:
-    request = {"reason": "hand", "signs": policy.SIGNS, "full_every_s": policy.FULL_EVERY_S}
-    async for line in agent.launch("snapshot", request):
+async def _snapshot(speaks: Speaks) -> str:
+    request = {
+        "reason": "hand",
+        "signs": policy.SIGNS,
+        "full_every_s": policy.FULL_EVERY_S,
+        "core": await core.judged_by(speaks.publisher, speaks.agent),
+    }
+    async for line in speaks.agent.launch("snapshot", request):
         if isinstance(line, Finished) and line.generation:
             return line.generation
     raise RuntimeError("the backup did not end well")

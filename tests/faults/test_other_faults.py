@@ -65,6 +65,34 @@ async def test_a_database_that_dies_and_comes_back_leaves_the_site_old_or_new(
     assert set(ends.values()) <= {"done", "rolled_back"}, ends
 
 
+async def test_staged_tables_that_a_dead_database_kept_are_told_and_go_with_the_next_operation(
+    lab: Lab, fault_site: Callable[[], FaultSite], servers: Servers
+) -> None:
+    site = fault_site()
+    agent = site.agent(servers)
+    made = await carry_out(agent, "snapshot", reason="hand")
+    await asyncio.to_thread(site.ruin)
+    before = site.looks()
+    site.hold("verify")
+    # Its tables are all staged, and it reads wp-config.php once more.
+    working = asyncio.create_task(carry_out(agent, "restore", generation=made.end.generation, only="all", fresh=True))
+    await asyncio.to_thread(site.await_held)
+    lab.kill_database()
+    site.release()
+    story = await working
+    lab.start_database()
+    assert (story.outcome, story.end.code) == (Outcome.ROLLED_BACK, "no_database"), story.end
+    (told,) = story.notes("left_over")
+    left = site.staging()
+    assert left
+    assert all(name.startswith(str(told)) for name in left)
+    assert not before.differs(site.looks())
+    again = await carry_out(agent, "snapshot", reason="hand")
+    assert again.outcome is Outcome.DONE, again.end
+    assert site.litter() == []
+    assert [*site.state.glob("ops/*/left-tables")] == []
+
+
 @by_name
 async def test_a_cut_connection_changes_nothing_about_the_operation(
     lab: Lab, fault_site: Callable[[], FaultSite], servers: Servers, scenario: Scenario

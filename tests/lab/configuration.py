@@ -11,11 +11,15 @@ from tests.lab.layout import Layout, write_atomically
 from tests.lab.sites import LabSite
 
 
-def write_configuration(layout: Layout, sites: Sequence[LabSite]) -> None:
+def write_configuration(layout: Layout, sites: Sequence[LabSite], wporg: str) -> None:
     folder = layout.config / "sites.d"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    fleet = {"fleet": {"name": "研究所 (lab)", "timezone": "Asia/Tokyo"}, "people": [{"name": "duty A"}]}
+    fleet = {
+        "fleet": {"name": "研究所 (lab)", "timezone": "Asia/Tokyo"},
+        "wordpress": {"api": wporg},
+        "people": [{"name": "duty A"}],
+    }
     write_atomically(layout.config / "fleet.toml", tomli_w.dumps(fleet).encode())
     for site in sites:
         write_atomically(folder / f"{site.name}.toml", tomli_w.dumps(site_table(site)).encode())

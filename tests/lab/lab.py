@@ -63,7 +63,7 @@ class Lab:
             else:
                 self._build()
             self._start()
-            write_configuration(self.layout, self.sites)
+            write_configuration(self.layout, self.sites, self.wporg.url)
         return self
 
     def down(self, *, purge: bool = False) -> None:

@@ -177,7 +177,7 @@ def answer(path: str, query: dict[str, str], form: dict[str, str], offers: Offer
     if path == "/core/version-check/1.7/":
         found = _core(query.get("version", "0"), offers.core)
     elif path == "/core/checksums/1.0/":
-        found = {"checksums": upstream.core_checksums(query.get("version", "")) or False}
+        found = {"checksums": upstream.core_checksums(query.get("version", ""), query.get("locale", "en_US")) or False}
     elif path == "/plugins/update-check/1.1/":
         found = _plugins(_installed(form, "plugins"), offers)
     elif path == "/themes/update-check/1.1/":

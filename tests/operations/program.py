@@ -25,6 +25,7 @@ from tests.lab.configuration import site_table
 
 SCRIPT = Path(sys.executable).with_name("modoseru")
 PATIENCE = 120.0
+NOBODY = "http://127.0.0.1:9"
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,10 @@ class Answer:
 
 
 class Program:
-    """One operator's machine: `config` and `state` are its folders."""
+    """One operator's machine: `config` and `state` are its folders, `wordpress` what it takes for wordpress.org."""
 
-    def __init__(self, config: Path, state: Path) -> None:
-        self.config, self.state = config, state
+    def __init__(self, config: Path, state: Path, wordpress: str = NOBODY) -> None:
+        self.config, self.state, self.wordpress = config, state, wordpress
         self.environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("SSH_")},
             "MODOSERU_CONFIG": str(config),
@@ -82,7 +83,7 @@ class Program:
     # ------------------------------------------------------------ its configuration
 
     def write_fleet(self, table: Mapping[str, Any]) -> None:
-        (self.config / "fleet.toml").write_text(tomli_w.dumps(table))
+        (self.config / "fleet.toml").write_text(tomli_w.dumps({"wordpress": {"api": self.wordpress}, **table}))
 
     def write_site(self, site: LabSite, changes: Mapping[str, Any] | None = None) -> None:
         """The site's file; `changes` by key path (`ssh.port`), None takes a key out."""
@@ -149,7 +150,7 @@ def program_of(lab: Lab, folder: Path) -> Program:
     (config / "sites.d").mkdir(parents=True)
     bootstrap = folder / "rdap.json"
     bootstrap.write_text('{"version": "1.0", "publication": "2026-01-01T00:00:00Z", "services": []}')
-    made = Program(config, folder / "state")
+    made = Program(config, folder / "state", lab.wporg.url)
     made.write_fleet({
         "fleet": {"name": "研究所", "timezone": "Asia/Tokyo", "language": "en"},
         "domains": {"rdap_bootstrap": str(bootstrap)},

@@ -1,0 +1,156 @@
+"""What wordpress.org publishes of a release: the MD5 of each of its files. Asked rarely, bounded, over HTTPS.
+
+Knows no site and judges nothing. That nothing could be learnt is an exception with its reason, never an empty list.
+Imports aiohttp where something is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import functools
+import hashlib
+import re
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from backends.endpoint import endpoint, refusal, trust
+from backends.records import WordpressSettings, visible
+
+if TYPE_CHECKING:
+    from backends.domains import Cache
+
+KEPT = dt.timedelta(days=30)
+"""A release is published once. It is asked for again all the same: a package was mended after its release before."""
+REFUSAL_KEPT = dt.timedelta(hours=6)
+"""How long a release that is not known is not asked for again: the checksums may follow a release by hours."""
+ANSWER_LIMIT = 2 * 1024 * 1024
+"""Bytes of an answer; 7.1 takes 280 kB."""
+FILES_MOST = 20_000
+_VERSION = re.compile(r"[0-9][0-9A-Za-z.-]{0,39}")
+_LOCALE = re.compile(r"[a-z]{2,3}(_[A-Za-z0-9]{2,12}){0,2}")
+_SURE = "wp-includes/version.php"
+"""A list without it is of something else."""
+
+Path = Annotated[str, Meta(pattern=r"^(?!/)(?!.*(^|/)\.\.?(/|$))[!-~]([ -~]{0,298}[!-~])?\Z", max_length=300)]
+Md5 = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
+
+
+class ChecksumsUnknown(Exception):  # noqa: N818 - says what happened
+    """Nothing is known of that release now. The text is a sentence without a full stop."""
+
+
+class Release(Struct, frozen=True, kw_only=True, dict=True):
+    """The files of core of one release, themes and plugins left out: those have versions of their own."""
+
+    version: str
+    locale: str
+    files: dict[Path, Md5]
+    asked: dt.datetime
+    """When wordpress.org said so."""
+
+    @functools.cached_property
+    def text(self) -> bytes:
+        """As the agent keeps it: `core VERSION LOCALE`, then a line `MD5 PATH` for each file, sorted by path."""
+        lines = [f"core {self.version} {self.locale}", *(f"{md5} {path}" for path, md5 in sorted(self.files.items()))]
+        return "\n".join(lines).encode() + b"\n"
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.text).hexdigest()
+
+
+class _Answer(Struct, frozen=True):
+    """`checksums` is false where wordpress.org does not know the release."""
+
+    checksums: dict[Path, Md5] | bool
+
+
+class _Kept(Struct, frozen=True):
+    files: dict[Path, Md5] | None
+
+
+class Publisher:
+    """wordpress.org, as far as it says what belongs to a release; one object for a process."""
+
+    def __init__(self, settings: WordpressSettings, *, cache: Cache, timeout: float = 15.0) -> None:
+        self._settings, self._cache, self._timeout = settings, cache, timeout
+        self._asking = asyncio.Lock()
+
+    async def core(self, version: str, locale: str, *, now: dt.datetime | None = None) -> Release:
+        """The files of a release of core; an older answer stands in for one that cannot be had now.
+
+        `version` and `locale` may be anybody's word. Raises ChecksumsUnknown.
+        """
+        if not _VERSION.fullmatch(version) or not _LOCALE.fullmatch(locale):
+            raise ChecksumsUnknown(f"{visible(version, 40)} {visible(locale, 40)} is no release of WordPress")
+        now = now or dt.datetime.now(dt.UTC)
+        # Many sites of a fleet have the same release: the first one asks for all.
+        async with self._asking:
+            kept = await self._recall(version, locale)
+            if kept is None or now - kept[1] >= (REFUSAL_KEPT if kept[0] is None else KEPT):
+                try:
+                    kept = await self._ask(version, locale), now
+                    await self._remember(version, locale, *kept)
+                except ChecksumsUnknown:
+                    if kept is None or kept[0] is None:
+                        raise
+        files, asked = kept
+        if files is None:
+            raise ChecksumsUnknown(f"wordpress.org knows no WordPress {version} of the locale {locale}")
+        return Release(version=version, locale=locale, files=files, asked=asked)
+
+    async def _recall(self, version: str, locale: str) -> tuple[dict[str, str] | None, dt.datetime] | None:
+        found = await self._cache.get(f"checksums:core:{version}:{locale}")
+        if found is None:
+            return None
+        try:
+            return msgspec.json.decode(found[0], type=_Kept).files, found[1]
+        except msgspec.DecodeError:
+            return None
+
+    async def _remember(self, version: str, locale: str, files: dict[str, str] | None, now: dt.datetime) -> None:
+        text = msgspec.json.encode(_Kept(files)).decode()
+        await self._cache.set(f"checksums:core:{version}:{locale}", text, now)
+
+    async def _ask(self, version: str, locale: str) -> dict[str, str] | None:
+        """None: there is no such release. Raises ChecksumsUnknown."""
+        url = f"{self._settings.api.rstrip('/')}/core/checksums/1.0/?version={version}&locale={locale}"
+        body = await self._get(url)
+        try:
+            told = msgspec.json.decode(body, type=_Answer).checksums
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise ChecksumsUnknown(f"wordpress.org's answer does not fit: {visible(str(error), 120)}") from None
+        if told is False:
+            return None
+        if told is True or not 1 <= len(told) <= FILES_MOST or _SURE not in told:
+            raise ChecksumsUnknown("wordpress.org's answer is no list of WordPress's files")
+        return {path: md5 for path, md5 in told.items() if not path.startswith("wp-content/")}
+
+    async def _get(self, url: str) -> bytes:
+        """The body of an answer with status 200. A redirect is followed nowhere: it may lead away from HTTPS."""
+        import aiohttp
+
+        where = endpoint(url).where
+        try:
+            context = await trust(self._settings.ca_file)
+            headers = {"User-Agent": "Modoseru", "Accept": "application/json", "Accept-Encoding": "identity"}
+            async with (
+                asyncio.timeout(self._timeout),
+                aiohttp.ClientSession(auto_decompress=False, trust_env=False, headers=headers) as session,
+                session.get(url, ssl=context, allow_redirects=False) as response,
+            ):
+                if response.status != 200:
+                    raise ChecksumsUnknown(f"{where} answers status {response.status}")
+                body = bytearray()
+                async for chunk in response.content.iter_any():
+                    body += chunk
+                    if len(body) > ANSWER_LIMIT:
+                        raise ChecksumsUnknown(f"{where} answers with more than {ANSWER_LIMIT // 1024} KiB")
+                return bytes(body)
+        except aiohttp.ClientConnectorError as error:
+            raise ChecksumsUnknown(refusal(error.os_error, where, self._timeout)) from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise ChecksumsUnknown(refusal(error, where, self._timeout)) from None

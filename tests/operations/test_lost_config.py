@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,14 @@ pytestmark = pytest.mark.lab
 Fresh = Callable[[str], LabSite]
 CHANGED = "n'ew \\ $pa\"ss 秘"
 """What PHP, JSON, SQL and shells each would spoil in their own way."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def left_as_they_were(lab: Lab) -> Iterator[None]:
+    """The passwords too: other tests make sites of their own in these accounts."""
+    yield
+    for name in ("kogyo.example", "minato.example", "sakura.example"):
+        lab.reset(lab.site(name))
 
 
 def tables(lab: Lab, site: LabSite) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from textual.widgets import Button, OptionList
@@ -20,6 +20,14 @@ from tests.operations.test_main_job import files, rows
 
 pytestmark = pytest.mark.lab
 NAME, OTHER = "kogyo.example", "momiji.example"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def left_as_they_were(lab: Lab) -> Iterator[None]:
+    """The passwords too: other tests make sites of their own in these accounts."""
+    yield
+    for name in (NAME, OTHER):
+        lab.reset(lab.site(name))
 
 
 async def ended(screen: Screen, site: str, kind: str) -> Outcome:

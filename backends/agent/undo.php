@@ -129,7 +129,9 @@ function mirrored(Operation $operation, Operation $other)
             continue;
         }
         $place = staging_place($operation, $unit['live']);
-        make_folder($place);
+        keeping_time(dirname($place), function () use ($place) {
+            make_folder($place);
+        });
         $places[$place] = true;
         $mirror['units'][$i]['old'] = "$place/old/$i";
     }

@@ -162,6 +162,10 @@ function undoable(Request $request, $except = null)
             continue;
         }
         if ($operation->recall('phase') === 'done' && !$operation->recall('forgotten') && $operation->recall('plan')) {
+            if ($operation->is_damaged) {
+                throw new Failure('damaged', "the journal of the {$operation->kind} {$operation->id} is damaged: what it put aside is not known for sure",
+                    'restore a generation instead');
+            }
             return $operation;
         }
     }

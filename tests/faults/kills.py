@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from backends.agent.client import Agent, AgentError, Launched
 from backends.records import Asked, Outcome
 from backends.ssh import Servers
-from tests.agent.small import carry_out, follow, is_right, summary_of, verify
+from tests.agent.small import Look, carry_out, follow, is_right, summary_of, verify
 from tests.faults.points import Kind, Point, Tracer
 from tests.faults.site import FaultSite, Kept, Looks
 
@@ -76,7 +76,7 @@ class Trial:
             if not await asyncio.to_thread(self.tracer.killed):
                 wrong = "the point was not reached"
             # A child that outlives the worker holds the lock until it is through.
-            await self._followed(operation)
+            await self._followed(operation, look=lambda _: None)
             outcome = await self._settled(operation, point.number % 2 == 0)
             wrong = wrong or await self._what_is_wrong(outcome, operation)
         except (AssertionError, AgentError, TimeoutError) as problem:
@@ -154,10 +154,10 @@ class Trial:
         (new,) = {path.name for path in (self.site.state / "ops").glob("2*")} - before
         return new
 
-    async def _followed(self, operation: str) -> None:
+    async def _followed(self, operation: str, look: Look = is_right) -> None:
         """To its end, where nobody follows it any more."""
         with contextlib.suppress(AgentError):
-            await follow(self.agent, operation, look=is_right)
+            await follow(self.agent, operation, look=look)
 
     async def _settled(self, operation: str, keep: bool) -> str:
         """Recovers; what waits for an answer gets one or the other."""

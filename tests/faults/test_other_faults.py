@@ -83,7 +83,7 @@ async def test_a_cut_connection_changes_nothing_about_the_operation(
 
 def filled(places: Iterable[Path]) -> None:
     """No byte is left, not even in the last page of a journal: a line of spaces stands for nothing."""
-    for journal in [path for place in places for path in place.glob("ops/2*/journal")]:
+    for journal in [path for place in places for path in place.glob("ops/2*/[jm]*") if path.suffix == ""]:
         with journal.open("ab") as lines:
             lines.write(b" " * (-(journal.stat().st_size + 1) % 4096) + b"\n")
     for place in places:

@@ -96,6 +96,10 @@ Further Notes of a backup: `let_go`, `kept`, `damaged` (item: the generation), `
 lives of an old pack, item: the pack), `hidden` (a file's content changed and its times did not), `suspect` (item: the
 sign), `core_unknown` (why core could not be compared with wordpress.org's checksums).
 
+A journal that was damaged is begun anew with a Note `journal`, and its operation is taken back by the second copy of
+what it had to remember; where that is damaged too it ends `needs_hand`. An undo of such an operation is refused
+(damaged).
+
 What can be refused before anything begins (no_generation, bad `only`, nothing_to_undo) is an error; what is found
 later is `Finished(rolled_back, code, hint)`. A launching verb takes `attached` (the work runs inside the connection),
 `wait_s` (how long its process waits for an answer) and `expect` (an Expected, handed on to who looks).
@@ -164,6 +168,7 @@ SOURCES = (
     *(
         "core",
         "lock",
+        "journal",
         "operation",
         "worker",
         "wordpress",

@@ -1,7 +1,11 @@
 <?php
 // One operation of a site: its folder, its append-only journal, its questions.
 
-/** The journal is the only truth about an operation; lines whose type starts with "_" are the agent's own memory. */
+/**
+ * The journal is the only truth about an operation; lines whose type starts with "_" are the agent's own memory. Those stand
+ * in the file `memory` once more, behind the journal by a line at most: where the journal is damaged, the site is brought
+ * back by them, and nothing else of the journal is believed.
+ */
 final class Operation
 {
     public $id;
@@ -14,10 +18,16 @@ final class Operation
     public $answered = null;
     /** Its process is gone, and nobody has ended yet what that still asked of the database. */
     public $is_dead = false;
+    /** Its journal is not what was written, or lacks something. */
+    public $is_damaged = false;
+    /** And what it has to remember is not known either. */
+    public $is_lost = false;
     public $kind = '';
     public $started = null;
     public $last = [];
-    private $journal = null;
+    private $journal;
+    private $memory;
+    private $is_behind = false;
     private $marker;
     private $shown = 0.0;
     private $looked = 0.0;
@@ -53,6 +63,8 @@ final class Operation
         }
         $given = json_decode((string) @file_get_contents($folder . '/credentials'), true);
         $self->request = new Request(($given === null ? [] : ['credentials' => $given]) + $fields);
+        $self->journal = new Journal($folder . '/journal');
+        $self->memory = new Journal($folder . '/memory');
         $self->refresh();
         return $self;
     }
@@ -60,18 +72,50 @@ final class Operation
     /** What the journal says now: another process may have written since. */
     public function refresh()
     {
+        $this->forget();
+        // In this order: of all that is written at once, the journal is the first.
+        $ended = checked_object((string) @file_get_contents($this->folder . '/finished'), 0);
+        $kept = iterator_to_array($this->memory->lines(), false);
+        $known = 0;
+        foreach ($this->journal->lines() as $event) {
+            $is_state = ($event['type'] ?? '') === '_state';
+            if (!$is_state && ($event['line'] ?? -1) !== $this->line && $this->journal->is_checked()) {
+                $this->journal->is_damaged = true;
+                break;
+            }
+            $this->replay($event);
+            $known += $is_state;
+        }
+        $this->is_behind = $this->memory->is_damaged || count($kept) < $known;
+        if ($this->journal->is_damaged || count($kept) > $known || ($ended && $this->outcome === null)) {
+            $this->know_only($this->is_behind ? [] : $kept, $ended);
+        }
+    }
+
+    private function know_only(array $kept, $ended)
+    {
+        $this->forget();
+        $this->is_damaged = true;
+        $this->is_lost = $this->is_behind;
+        foreach ($kept as $event) {
+            $this->replay($event);
+        }
+        $ended && $this->replay($ended);
+        $this->started = gmdate('Y-m-d\TH:i:s\Z', strtotime(strtok($this->id, '-')));
+    }
+
+    private function forget()
+    {
         $this->state = $this->last = [];
         $this->line = 0;
         $this->outcome = $this->asked = $this->answered = $this->started = null;
-        foreach ($this->lines() as $event) {
-            $this->replay($event);
-        }
+        $this->is_damaged = $this->is_lost = $this->journal->is_damaged = $this->memory->is_damaged = false;
     }
 
     /** Its process may just be waiting for the lock: it is nobody's to recover yet. */
     public function is_young()
     {
-        return $this->started === null && time() - (int) @filemtime($this->folder . '/request') < 30;
+        return !$this->is_damaged && $this->started === null && time() - (int) @filemtime($this->folder . '/request') < 30;
     }
 
     public static function find(Request $request, $id)
@@ -95,26 +139,41 @@ final class Operation
         return $found;
     }
 
-    /** Whole lines only: a torn last one is what a killed process left, and stands for nothing. */
+    /** The events from a place in the journal on; `$end` is the place behind the last of them. */
     public function lines($offset = 0, &$end = 0)
     {
-        $handle = @fopen($this->folder . '/journal', 'rb');
-        if (!$handle) {
-            return;
+        foreach ($this->journal->lines($offset, $end) as $event) {
+            yield $event;
         }
-        fseek($handle, $offset);
-        $end = $offset;
-        while (($text = fgets($handle)) !== false) {
-            if (substr($text, -1) !== "\n") {
-                break;
-            }
-            $end = ftell($handle);
-            $event = json_decode($text, true);
-            if (is_array($event)) {
-                yield $event;
-            }
+    }
+
+    /** The journal is begun anew from what is known for sure; the damaged one stays beside it. */
+    private function mend()
+    {
+        $at = ['at' => now_text()];
+        $events = [['type' => 'started', 'at' => $this->started, 'line' => 0, 'operation' => $this->id, 'site' => $this->request->site, 'kind' => $this->kind],
+            ['type' => 'note'] + $at + ['line' => 1, 'code' => 'journal', 'text' => $this->is_lost ? 'the journal and its second copy were damaged'
+                : 'the journal was damaged and is begun anew from its second copy', 'level' => 'warning', 'item' => null]];
+        foreach ($this->state as $key => $value) {
+            $events[] = ['type' => '_state'] + $at + ['key' => $key, 'value' => $value];
         }
-        fclose($handle);
+        if ($this->outcome !== null) {
+            $events[] = ['line' => 2] + $this->last;
+        }
+        @rename($this->journal->path, $this->journal->path . '.damaged');
+        $this->journal->replace($events);
+        $this->is_behind = true;
+        $this->catch_up();
+    }
+
+    private function catch_up()
+    {
+        $states = [];
+        foreach ($this->journal->lines() as $event) {
+            $event['type'] === '_state' && $states[] = $event;
+        }
+        $this->memory->replace($states);
+        $this->refresh();
     }
 
     private function replay(array $event)
@@ -147,29 +206,20 @@ final class Operation
 
     private function append(array $event, $durable = true)
     {
-        if (!$this->journal) {
-            $this->journal = @fopen($this->folder . '/journal', 'ab');
-            if (!$this->journal) {
-                throw new Failure('no_state', 'cannot write the journal: ' . last_error('unknown reason'), 'look at the disk and its permissions');
-            }
-            if ($size = fstat($this->journal)['size']) {
-                $bytes = file_get_contents($this->folder . '/journal', false, null, $size - 1);
-                if ($bytes !== "\n") {
-                    fwrite($this->journal, "\n");
-                }
-            }
+        if ($this->is_damaged) {
+            $this->mend();
+        } elseif ($this->is_behind) {
+            $this->catch_up();
         }
         $event = ['type' => $event['type'], 'at' => now_text()] + $event;
-        $end = fstat($this->journal)['size'];
-        try {
-            write_all($this->journal, json($event) . "\n", 'the journal');
-        } catch (Failure $e) {
-            // Half a line would swallow the next one, which says how it ended.
-            @ftruncate($this->journal, $end);
-            throw $e;
-        }
-        if ($durable) {
-            sync_handle($this->journal, $this->folder . '/journal');
+        $end = $this->journal->append($event, $durable);
+        if ($event['type'] === '_state') {
+            try {
+                $this->memory->append($event, true);
+            } catch (Failure $e) {
+                $this->journal->cut($end);
+                throw $e;
+            }
         }
         $this->replay($event);
         if ($this->marker && $event['type'][0] !== '_') {
@@ -179,6 +229,7 @@ final class Operation
 
     private function event($type, array $fields, $durable = true)
     {
+        $this->is_damaged && $this->mend();
         $this->append(['type' => $type, 'line' => $this->line] + $fields, $durable);
     }
 
@@ -231,7 +282,7 @@ final class Operation
     private function put_away()
     {
         @unlink($this->folder . '/credentials');
-        @touch($this->folder . '/finished');
+        @file_put_contents($this->folder . '/finished', checked_line($this->last, 0));
     }
 
     /** Those that run, wait, or were left behind, newest first; the others' journals are not read for it. */

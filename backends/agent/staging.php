@@ -15,7 +15,9 @@ function staging_place(Operation $operation, $live)
         $near = dirname($near);
     }
     $mount = mount_of($near);
-    foreach ([$operation->folder, $near === $live ? dirname($live) : $near, $live] as $place) {
+    $root = $operation->request->root;
+    $beside = Installation::below($live, $root) ? dirname($root) : $operation->folder;
+    foreach ([$operation->folder, $beside, $near === $live ? dirname($live) : $near, $live] as $place) {
         if (is_dir($place) && is_writable($place) && mount_of($place) === $mount) {
             return $place === $operation->folder ? $place : $place . '/.modoseru-' . substr($operation->id, -6);
         }

@@ -131,7 +131,9 @@ function mirrored(Operation $operation, Operation $other)
             continue;
         }
         $place = staging_place($operation, $unit['live']);
-        make_folder($place);
+        keeping_time(dirname($place), function () use ($place) {
+            make_folder($place);
+        });
         $places[$place] = true;
         $mirror['units'][$i]['old'] = "$place/old/$i";
     }
@@ -162,6 +164,10 @@ function undoable(Request $request, $except = null)
             continue;
         }
         if ($operation->recall('phase') === 'done' && !$operation->recall('forgotten') && $operation->recall('plan')) {
+            if ($operation->is_damaged) {
+                throw new Failure('damaged', "the journal of the {$operation->kind} {$operation->id} is damaged: what it put aside is not known for sure",
+                    'restore a generation instead');
+            }
             return $operation;
         }
     }

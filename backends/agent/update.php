@@ -12,14 +12,17 @@ function operation_update(Operation $operation)
     $kept = [];
     $back = [];
     $units = [];
-    $place = staging_place($operation, Installation::find($request)->content());
-    make_folder($place);
+    $site = Installation::find($request);
+    $place = staging_place($operation, $site->content());
     $operation->remember('places', [$place]);
+    keeping_time(dirname($place), function () use ($place) {
+        make_folder($place);
+    });
     $operation->step('update');
     foreach ($items as $i => $item) {
         $operation->checkpoint(true);
         $name = "{$item['kind']} {$item['slug']}";
-        $result = update_one($operation, $item, $i, $place);
+        $result = update_one($operation, $site, $item, $i, $place);
         if ($result === null) {
             $units = array_merge($units, item_units($operation, $i));
             $kept[] = $name;
@@ -54,27 +57,35 @@ function item_units(Operation $operation, $i)
 }
 
 /** Updates one item and has it looked at. Returns null where it stays, or why it was put back. */
-function update_one(Operation $operation, array $item, $i, $place)
+function update_one(Operation $operation, Installation $site, array $item, $i, $place)
 {
-    $name = "{$item['kind']} {$item['slug']}";
-    $maintenance = Installation::find_bare($operation->request)->abspath . '/.maintenance';
-    $operation->remember('item', ['number' => $i, 'kind' => $item['kind'], 'slug' => $item['slug'],
-        'maintenance' => is_file($maintenance) ? null : $maintenance]);
-    $operation->note('updating', "updating $name", 'info', $item['slug']);
+    $operation->remember('item', ['number' => $i, 'kind' => $item['kind'], 'slug' => $item['slug']] + before_upgrader($site));
+    $operation->note('updating', "updating {$item['kind']} {$item['slug']}", 'info', $item['slug']);
     $input = ['item' => $item, 'unit_file' => "{$operation->folder}/item-$i", 'stage' => "$place/stage/$i", 'old' => "$place/old/$i"];
     make_folder("$place/stage/$i");
     list($status, $out, $err) = run(myself('upgrade'), json($operation->request->fields + $input), 900);
     $answer = last_answer($operation->request->marker, $out);
-    if (!is_array($answer) || empty($answer['updated'])) {
-        put_back($operation, $item, $i);
-        $why = is_array($answer) && isset($answer['why']) ? $answer['why'] : 'the upgrader died: ' . trim(substr($err, -200));
-        $operation->note('not_updated', "$name was not updated: $why", 'warning', $item['slug']);
-        return $why;
-    }
+    empty($answer['unlocked']) && release_upgrader($operation, DATABASE_WAIT_S);
+    $result = is_array($answer) && !empty($answer['updated']) ? judge_item($operation, $item, $i, $answer['version'])
+        : withdraw_item($operation, $item, $i, $answer['why'] ?? 'the upgrader died: ' . trim(substr($err, -200)));
+    remove_tree("$place/stage/$i");
+    return $result;
+}
+
+function withdraw_item(Operation $operation, array $item, $i, $why)
+{
+    put_back($operation, $item, $i);
+    $operation->note('not_updated', "{$item['kind']} {$item['slug']} was not updated: $why", 'warning', $item['slug']);
+    return $why;
+}
+
+function judge_item(Operation $operation, array $item, $i, $version)
+{
+    $name = "{$item['kind']} {$item['slug']}";
     $looked = $operation->ask('look', leave_page_of($operation), $item['slug'], $operation->request->whole('wait_s', 900));
     list($keep, $detail) = $looked ?: [false, 'nobody looked at the site'];
     if ($keep) {
-        $operation->note('updated', "$name is now {$answer['version']}", 'info', $item['slug']);
+        $operation->note('updated', "$name is now $version", 'info', $item['slug']);
         return null;
     }
     put_back($operation, $item, $i);
@@ -83,6 +94,58 @@ function update_one(Operation $operation, array $item, $i, $place)
     // Until then opcache went on serving the broken code, which may have closed the site once more.
     lift_maintenance($operation);
     return $detail;
+}
+
+/** What the site was like where WordPress's upgrader works: one that dies there leaves that to the next. */
+function before_upgrader(Installation $site)
+{
+    $maintenance = $site->abspath . '/.maintenance';
+    $unpacked = $site->content() . '/upgrade';
+    clearstatcache();
+    $times = [];
+    foreach ([$site->plugins(), $site->content() . '/themes', $site->content()] as $folder) {
+        is_dir($folder) && $times[$folder] = filemtime($folder);
+    }
+    return ['maintenance' => is_file($maintenance) ? null : $maintenance, 'since' => time(),
+        'unpacked' => $unpacked, 'has_unpacked' => is_dir($unpacked), 'times' => $times];
+}
+
+/**
+ * Takes away the locks of an upgrader that did not come to its end, or lost the database before it: WordPress would refuse
+ * every update for a quarter of an hour. They hold the second in which they were taken.
+ */
+function release_upgrader(Operation $operation, $wait_s)
+{
+    for ($until = microtime(true) + $wait_s; ; usleep(500000)) {
+        try {
+            $database = Database::open(Installation::find($operation->request));
+            $database->query('DELETE FROM ' . Database::name($database->prefix . 'options') . " WHERE option_name IN ('auto_updater.lock','core_updater.lock')"
+                . ' AND option_value>=' . (int) $operation->recall('item')['since']);
+            return;
+        } catch (Failure $e) {
+            $why = $e;
+        } catch (mysqli_sql_exception $e) {
+            $why = $e;
+        }
+        if (microtime(true) > $until) {
+            $operation->note('locked', 'WordPress refuses updates for a quarter of an hour: ' . $why->getMessage(), 'warning');
+            return;
+        }
+    }
+}
+
+/** Nothing is left of what was unpacked (WordPress empties that folder itself before it uses it), and the times are right. */
+function clear_up_after_upgrader(Operation $operation)
+{
+    $item = $operation->recall('item');
+    if (!isset($item['unpacked'])) {
+        return;
+    }
+    foreach (@scandir($item['unpacked']) ?: [] as $name) {
+        $name[0] === '.' || $name === 'index.html' || $name === 'index.php' || remove_tree("{$item['unpacked']}/$name");
+    }
+    $item['has_unpacked'] || @rmdir($item['unpacked']);
+    put_times($item['times']);
 }
 
 /** Takes away the `.maintenance` that came with the item in hand. */
@@ -112,7 +175,9 @@ function put_back(Operation $operation, array $item, $i)
         foreach (item_units($operation, $i) as $unit) {
             backward_unit($unit);
         }
+        clear_up_after_upgrader($operation);
         @unlink("{$operation->folder}/item-$i");
+        @unlink("{$operation->folder}/item-$i.part");
         if ($item['kind'] === 'core') {
             core_back($operation);
         } elseif ($item['kind'] !== 'translation') {
@@ -131,6 +196,9 @@ function abandon_update(Operation $operation)
         if (is_file("{$operation->folder}/item-$i") || ($operation->recall('item')['number'] ?? -1) === $i) {
             put_back($operation, $item, $i);
         }
+    }
+    if ($operation->recall('item')) {
+        release_upgrader($operation, 0);
     }
 }
 
@@ -182,7 +250,7 @@ function conclude_update(Operation $operation, array $kept, array $back, array $
     $detail = implode('; ', array_filter([$kept ? 'updated: ' . implode(', ', $kept) : '', $back ? 'put back: ' . implode(', ', $back) : '']));
     $more = ['generation' => $made['id'], 'summary' => $made['seal']];
     if (!$kept) {
-        remove_tree($operation->recall('places')[0] . '/old');
+        drop_staging($operation);
         $operation->finish('rolled_back', $detail ?: 'nothing was updated', $more + ['code' => 'put_back']);
         return;
     }
@@ -190,11 +258,15 @@ function conclude_update(Operation $operation, array $kept, array $back, array $
     // Core and translations are replaced in place: only the generation that was made first takes them back.
     $operation->remember('whole', (bool) preg_grep('/^(?:core|translation) /', $kept));
     $operation->remember('phase', 'done');
+    drop_staging($operation);
     forget_evidence($operation->request);
     $operation->finish('done', $detail, $more);
 }
 
-/** The child: WordPress's own upgrader works on one item; answers {updated, version, why}. */
+/**
+ * The child: WordPress's own upgrader works on one item; answers {updated, version, why, unlocked}: whether no lock of its own
+ * is left.
+ */
 function answer_upgrade(Request $request)
 {
     register_shutdown_function(function () use ($request) {
@@ -204,6 +276,8 @@ function answer_upgrade(Request $request)
                 . ($error ? ': ' . strtok($error['message'], "\n") : '')]);
         }
     });
+    // What is downloaded goes with what is unpacked, however the upgrader ends.
+    defined('WP_TEMP_DIR') || define('WP_TEMP_DIR', $request->text('stage') . '/');
     return new Boot(Installation::find($request), $request, function () use ($request) {
         foreach (['file', 'misc', 'plugin', 'theme', 'update', 'template', 'screen', 'class-wp-upgrader'] as $file) {
             require_once ABSPATH . "wp-admin/includes/$file.php";
@@ -220,15 +294,16 @@ function upgrade_item(Request $request, array $item)
         return ['updated' => false, 'why' => 'the site forbids changes of its files (DISALLOW_FILE_MODS)'];
     }
     if (!WP_Upgrader::create_lock('auto_updater', 900)) {
-        return ['updated' => false, 'why' => 'WordPress itself is updating at this moment'];
+        return ['updated' => false, 'unlocked' => true, 'why' => 'WordPress itself is updating at this moment'];
     }
     try {
         // Core's own upgrader takes the lock `core_updater` itself.
         $kinds = ['core' => 'upgrade_core', 'plugin' => 'upgrade_plugin', 'theme' => 'upgrade_theme', 'translation' => 'upgrade_translation'];
-        return $kinds[$item['kind']]($request, $item['slug']);
+        $answer = $kinds[$item['kind']]($request, $item['slug']);
     } finally {
-        WP_Upgrader::release_lock('auto_updater');
+        $unlocked = WP_Upgrader::release_lock('auto_updater');
     }
+    return $answer + ['unlocked' => $unlocked];
 }
 
 function upgrade_plugin(Request $request, $slug)
@@ -288,6 +363,7 @@ function switching_upgrader($class, Request $request, $live, $has_folder)
     if (!$has_folder) {
         return new $class($skin);
     }
+    $upgrader = null;
     $stage = $request->text('stage') . '/' . basename($live);
     add_filter('upgrader_package_options', function ($options) use ($stage) {
         $options['destination'] = $stage;
@@ -296,6 +372,13 @@ function switching_upgrader($class, Request $request, $live, $has_folder)
         unset($options['hook_extra']['temp_backup']);
         return $options;
     });
+    // WordPress would name it after its place below the destination, which is empty, and switch an active theme to that.
+    add_filter('upgrader_post_install', function ($response) use (&$upgrader, $live) {
+        if (is_array($upgrader->result)) {
+            $upgrader->result['destination_name'] = basename($live);
+        }
+        return $response;
+    }, 0);
     // The first thing after the copy is in place; what follows in WordPress already sees the new version live.
     add_filter('upgrader_post_install', function ($response, $extra, $result) use ($request, $stage, $live) {
         if (is_wp_error($response)) {
@@ -310,7 +393,7 @@ function switching_upgrader($class, Request $request, $live, $has_folder)
         forward_unit($unit);
         return $response;
     }, PHP_INT_MAX, 3);
-    return $class === 'Plugin_Upgrader'
+    $upgrader = $class === 'Plugin_Upgrader'
         ? new class ($skin) extends Plugin_Upgrader {
             public function maintenance_mode($enable = false)
             {
@@ -321,6 +404,7 @@ function switching_upgrader($class, Request $request, $live, $has_folder)
             {
             }
         };
+    return $upgrader;
 }
 
 function upgrade_translation(Request $request, $slug)

@@ -83,6 +83,9 @@ function follow(Operation $operation, $from)
         }
         if ($settled) {
             $now = Operation::load($operation->folder);
+            if ($now->is_damaged && $now->outcome !== null) {
+                say($marker, ['event' => ['line' => max($from, $now->last['line'])] + $now->last]);
+            }
             return ['state' => $now->outcome !== null ? 'finished' : ($now->asked ? 'waiting' : 'orphaned')];
         }
         $settled = !Lock::held($operation->request);
@@ -120,7 +123,7 @@ function work(Operation $operation)
         fclose($lock);
         return;
     }
-    $again = $operation->started !== null;
+    $again = $operation->started !== null || $operation->is_damaged;
     try {
         recover_others($operation);
         if ($again) {
@@ -224,10 +227,19 @@ function resume(Operation $operation)
 /** A switch that was answered is concluded as the answer says, one that was not waits on; all else is rolled back. */
 function bring_to_an_end(Operation $operation)
 {
+    if ($operation->is_lost) {
+        $operation->finish('needs_hand', 'its journal and the second copy of it are damaged: what it did is not known',
+            ['code' => 'needs_hand', 'hint' => 'look at the site; a restore of a generation brings all of it back']);
+        return;
+    }
     $asked = $operation->asked;
     $asked && $operation->answer($asked['number']);
     $phase = $operation->recall('phase');
     if (in_array($operation->kind, ['restore', 'undo'], true) && in_array($phase, ['switched', 'done'], true)) {
+        if ($phase === 'done' && $operation->is_damaged) {
+            conclude_switch($operation, [true, 'what was seen is no longer known']);
+            return;
+        }
         if ($operation->answered) {
             conclude_switch($operation, [$operation->answered['keep'], $operation->answered['detail']]);
             return;

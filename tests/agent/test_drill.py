@@ -61,7 +61,7 @@ class Stage:
         return files, tables_of(self.lab, self.site.db_name, "")
 
     def litter(self) -> list[str]:
-        kept = {"request", "journal", "finished", "stderr", "cancel"}
+        kept = {"request", "journal", "memory", "finished", "stderr", "cancel"}
         found = [str(path) for path in self.state.glob("ops/*drill*/*") if path.name not in kept]
         found += [row[0] for row in self.lab.sql(self.site, "SHOW TABLES") if row[0].startswith(("_m", "_o"))]
         return found + [str(path) for path in self.site.home.rglob(".modoseru-*")]

@@ -7,15 +7,16 @@ import sys
 import time
 
 from backends.ssh import Servers
-from tests.faults.kills import SCENARIOS, Death, Scenario, Trial, every
-from tests.faults.site import FaultSite
+from tests.faults.kills import Death, Scenario, every
+from tests.faults.scenarios import SCENARIOS
 from tests.lab import Lab
 
 
 async def matrix(lab: Lab, scenario: Scenario, number: int) -> tuple[int, list[Death]]:
     wrong = []
     async with Servers() as servers:
-        trial = Trial(FaultSite(lab, lab.site("kogyo.example"), f"f{number}.example").grow(), servers, scenario)
+        site = scenario.site(lab, lab.site("kogyo.example"), f"f{number}.example").grow()
+        trial = scenario.trial(site, servers, scenario)
         try:
             points = list(every(await trial.count()))
             for point in points:

@@ -20,8 +20,8 @@ def fault_site(lab: Lab) -> Iterator[Callable[..., FaultSite]]:
     """`fault_site()`: another one, full of files and tables; gone after the test. `disks`: its own two, so large."""
     made: list[FaultSite] = []
 
-    def make(*, disks: int = 0) -> FaultSite:
-        site = FaultSite(lab, lab.site("kogyo.example"), f"f{next(_number)}.example")
+    def make(kind: type[FaultSite] = FaultSite, *, disks: int = 0) -> FaultSite:
+        site = kind(lab, lab.site("kogyo.example"), f"f{next(_number)}.example")
         made.append(site)
         for place in (site.base, site.state) if disks else ():
             site.disk(place, disks)

@@ -13,38 +13,12 @@ from typing import Any, NamedTuple
 from backends.agent.client import Agent, AgentError, Launched
 from backends.records import Asked, Outcome
 from backends.ssh import Servers
-from tests.agent.small import carry_out, follow, is_right, summary_of, verify
+from tests.agent.small import Look, carry_out, follow, is_right, summary_of, verify
 from tests.faults.points import Kind, Point, Tracer
 from tests.faults.site import FaultSite, Kept, Looks
 
 EVERY_MOST = 12
 """Of calls that are made hundreds of times in a row on files that are alike, so many are points of the full matrix."""
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """An operation on the ruined site (`restored`: on the one that a restore made good) and what it asks for."""
-
-    name: str
-    verb: str
-    request: dict[str, Any] = field(default_factory=dict)
-    restored: bool = False
-
-    @property
-    def switches(self) -> bool:
-        return self.verb in ("restore", "undo")
-
-
-SCENARIOS = (
-    Scenario("restore all", "restore", {"only": "all"}),
-    Scenario("undo", "undo", restored=True),
-    Scenario("backup", "snapshot", {"reason": "hand"}),
-    Scenario("drill", "drill"),
-    Scenario("restore files", "restore", {"only": "files"}),
-    Scenario("restore database", "restore", {"only": "database"}),
-    Scenario("restore a path", "restore", {"only": ["wp-content/uploads"]}),
-    Scenario("restore afresh", "restore", {"only": "all", "fresh": True}),
-)
 
 
 class Death(NamedTuple):
@@ -60,8 +34,8 @@ class Trial:
     """One scenario on a site of its own: counted once, then killed as often as wanted."""
 
     def __init__(self, site: FaultSite, servers: Servers, scenario: Scenario) -> None:
-        self.site, self.scenario = site, scenario
-        self.tracer = Tracer(site)
+        self.site, self.scenario, self._servers = site, scenario, servers
+        self.tracer = Tracer(site, scenario.process)
         self.agent: Agent = site.agent(servers, php=str(self.tracer.php))
         self.request = dict(scenario.request)
         self.old = self.new = Looks({}, {})
@@ -69,17 +43,10 @@ class Trial:
         self._kept: Kept | None = None
 
     async def count(self) -> list[Point]:
-        """Makes a generation and ruins the site; carries the operation out once, and goes back."""
-        first = await carry_out(self.agent, "snapshot", reason="hand")
-        assert first.outcome is Outcome.DONE, first.end
-        await asyncio.to_thread(self.site.ruin)
-        if self.scenario.verb in ("restore", "drill"):
-            self.request["generation"] = first.end.generation
-        if self.scenario.restored:
-            # The first one makes excluded paths those of the ruined site, in both of the states.
-            done = await carry_out(self.agent, "restore", generation=first.end.generation, only="all")
-            assert done.outcome is Outcome.DONE, done.end
+        """Gets the site ready; carries the operation out once, and goes back."""
+        await self._get_ready()
         self.old = await self._looks()
+        await self._make_work()
         self.tracer.watch()
         done = await carry_out(self.agent, self.scenario.verb, **self.request)
         points = await asyncio.to_thread(self.tracer.points)
@@ -108,8 +75,10 @@ class Trial:
             operation = await self._launch()
             if not await asyncio.to_thread(self.tracer.killed):
                 wrong = "the point was not reached"
+            # A child that outlives the worker holds the lock until it is through.
+            await self._followed(operation, look=lambda _: None)
             outcome = await self._settled(operation, point.number % 2 == 0)
-            wrong = wrong or await self._what_is_wrong(outcome)
+            wrong = wrong or await self._what_is_wrong(outcome, operation)
         except (AssertionError, AgentError, TimeoutError) as problem:
             wrong = f"{type(problem).__name__}: {problem}"
         return Death(self.scenario.name, point, outcome, wrong)
@@ -132,7 +101,7 @@ class Trial:
         # On a full disk no answer could be left either.
         await self._followed(operation)
         outcome = await self._settled(operation, keep=True)
-        return Death(self.scenario.name, point, outcome, await self._what_is_wrong(outcome))
+        return Death(self.scenario.name, point, outcome, await self._what_is_wrong(outcome, operation))
 
     async def works(self) -> str:
         """What is wrong with the operation that comes after all the others; empty where nothing is."""
@@ -142,13 +111,25 @@ class Trial:
             if done.outcome is not Outcome.DONE:
                 return str(done.end)
             return (await self._looks()).differs(self.new)
-        return await self._what_is_wrong(done.outcome.value)
+        return await self._what_is_wrong(done.outcome.value, done.operation)
 
     async def close(self) -> None:
         self.tracer.remove()
         await asyncio.to_thread(self.site.remove)
 
     # ------------------------------------------------------------ inside
+
+    async def _get_ready(self) -> None:
+        """Makes a generation and ruins the site."""
+        first = await carry_out(self.agent, "snapshot", reason="hand")
+        assert first.outcome is Outcome.DONE, first.end
+        await asyncio.to_thread(self.site.ruin)
+        if self.scenario.verb in ("restore", "drill"):
+            self.request["generation"] = first.end.generation
+        if self.scenario.restored:
+            # The first one makes excluded paths those of the ruined site, in both of the states.
+            done = await carry_out(self.agent, "restore", generation=first.end.generation, only="all")
+            assert done.outcome is Outcome.DONE, done.end
 
     async def _make_work(self) -> None:
         """A backup of what did not change makes no pack, and calls less of the system."""
@@ -173,10 +154,10 @@ class Trial:
         (new,) = {path.name for path in (self.site.state / "ops").glob("2*")} - before
         return new
 
-    async def _followed(self, operation: str) -> None:
+    async def _followed(self, operation: str, look: Look = is_right) -> None:
         """To its end, where nobody follows it any more."""
         with contextlib.suppress(AgentError):
-            await follow(self.agent, operation, look=is_right)
+            await follow(self.agent, operation, look=look)
 
     async def _settled(self, operation: str, keep: bool) -> str:
         """Recovers; what waits for an answer gets one or the other."""
@@ -198,9 +179,13 @@ class Trial:
         assert found.outcome is not None
         return found.outcome.value
 
-    async def _what_is_wrong(self, outcome: str) -> str:
+    async def _wanted(self, outcome: str, operation: str) -> Looks:
+        """What the site is to be after that word of the operation."""
+        return self.new if self.scenario.switches and outcome == "done" else self.old
+
+    async def _what_is_wrong(self, outcome: str, operation: str) -> str:
         looks = await self._looks()
-        wanted = self.new if self.scenario.switches and outcome == "done" else self.old
+        wanted = await self._wanted(outcome, operation)
         if differs := looks.differs(wanted):
             half = looks not in (self.old, self.new)
             return f"the site is {'neither old nor new' if half else 'not what was said'} ({outcome}): {differs}"
@@ -236,6 +221,28 @@ class Trial:
         assert story.outcome is Outcome.DONE, story.end
         differs = (await self._looks()).differs(self.old)
         assert not differs, f"after undo {differs}"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """An operation on the ruined site (`restored`: on the one that a restore made good) and what it asks for."""
+
+    name: str
+    verb: str
+    request: dict[str, Any] = field(default_factory=dict)
+    restored: bool = False
+    process: str = "work"
+    """The agent's process that is killed, by its verb."""
+    site: type[FaultSite] = FaultSite
+    trial: type[Trial] = Trial
+
+    @property
+    def switches(self) -> bool:
+        return self.verb in ("restore", "undo", "update")
+
+    @property
+    def id(self) -> str:
+        return self.name.replace(" ", "-")
 
 
 def one_of_each(points: Iterable[Point], *, thorough: bool) -> Iterator[Point]:

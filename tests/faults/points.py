@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from tests.agent.small import Small
 from tests.lab.layout import wait_until
+from tests.lab.processes import owned_by
 
 CALLS = (
     *("fsync", "fdatasync", "rename", "renameat2", "link", "symlink", "unlink", "rmdir", "mkdir", "ftruncate"),
@@ -27,14 +28,17 @@ CALLS = (
 follows, they stand for nothing."""
 SEEN = (*CALLS, "write")
 SCRIPT = """#!/bin/bash
-if [[ " $* " == *" work "* ]] && mv {order} {order}.taken 2>/dev/null; then
+if [[ " $* " == *" {process} "* || " $*" == *" {process}" ]] && mv {order} {order}.taken 2>/dev/null; then
     exec strace -D -y -s 4000 -o {trace} $(cat {order}.taken) {php} "$@"
 fi
 exec -a "$0" {php} "$@"
 """
 
 
-ASKED = re.compile(r"\b(RENAME TABLE|LOCK TABLES|(?:CREATE|DROP)\b.*?\b(?:TABLE|VIEW|TRIGGER)|INSERT INTO|COMMIT)\b")
+ASKED = re.compile(
+    r"\b(RENAME TABLE|LOCK TABLES|(?:CREATE|DROP)\b.*?\b(?:TABLE|VIEW|TRIGGER)"
+    r"|INSERT INTO|DELETE FROM|UPDATE|COMMIT)\b"
+)
 """Statements that change or hold something; a process that dies over any other leaves the database as it was."""
 
 
@@ -61,14 +65,15 @@ class Point(NamedTuple):
 class Tracer:
     """The script that stands for PHP on one site, its orders and its traces."""
 
-    def __init__(self, site: Small) -> None:
-        self.site = site
+    def __init__(self, site: Small, process: str = "work") -> None:
+        """`process`: the verb of the agent's process that orders are for."""
+        self.site, self._process = site, process
         home = site.within.home
         self.php = home / f"{site.base.name}-php"
         self._order, self._trace = home / f"{site.base.name}.order", home / f"{site.base.name}.trace"
         php = shutil.which(site.within.php)
         assert php is not None
-        self.php.write_text(SCRIPT.format(order=self._order, trace=self._trace, php=php))
+        self.php.write_text(SCRIPT.format(process=process, order=self._order, trace=self._trace, php=php))
         self.php.chmod(0o755)
 
     def watch(self) -> None:
@@ -90,14 +95,20 @@ class Tracer:
         )  # fmt: skip
 
     def go_on(self) -> None:
-        for pid in self.site.workers():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
+        for pid in owned_by([self.site.within.uid]):
+            with contextlib.suppress(OSError):
+                if self._process.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                    os.kill(pid, signal.SIGCONT)
 
     def points(self) -> list[Point]:
         """What the last traced worker did."""
         self._await_end()
-        return list(points_of(self._trace.read_text(errors="replace").splitlines(), self.site))
+        lines = self._trace.read_text(errors="replace").splitlines()
+        if self._process == "work":
+            return list(points_of(lines, self.site, "start"))
+        # What WordPress itself asks of its database depends on what it happens to remember.
+        found = points_of(lines, self.site, self._process)
+        return [point for point in found if point.call not in ("sendto", "recvfrom")]
 
     def killed(self) -> bool:
         """Whether the last worker that had an order died of it."""
@@ -122,9 +133,8 @@ class Tracer:
         wait_until(lambda: "\n+++ " in self._trace.read_text(errors="replace"), 20, "the end of the traced worker")
 
 
-def points_of(lines: Iterable[str], site: Small) -> Iterator[Point]:
+def points_of(lines: Iterable[str], site: Small, step: str = "start") -> Iterator[Point]:
     """The trace's calls, counted for each name, in the steps that the worker wrote into its journal."""
-    step = "start"
     counts: dict[str, int] = {}
     asked: str | None = None
     for line in lines:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -97,7 +98,7 @@ def shelf(lab: Lab) -> Iterator[Shelf]:
 
 @contextlib.contextmanager
 def damaged(file: Path, damage: Damage) -> Iterator[bytes]:
-    whole = file.read_bytes()
+    whole, owner = file.read_bytes(), file.stat()
     after = damage.done_to(whole)
     file.unlink()
     if after is not None:
@@ -109,6 +110,7 @@ def damaged(file: Path, damage: Damage) -> Iterator[bytes]:
         file.unlink(missing_ok=True)
         file.write_bytes(whole)
         file.chmod(0o644)
+        os.chown(file, owner.st_uid, owner.st_gid)
 
 
 @KEPT

@@ -14,15 +14,17 @@ from backends.agent.client import AgentError
 from backends.records import Note, Outcome
 from backends.ssh import Servers
 from tests.agent.small import carry_out, shell
-from tests.faults.kills import SCENARIOS, Scenario, Trial
+from tests.faults.kills import Scenario, Trial
 from tests.faults.points import Point
+from tests.faults.scenarios import BY_NAME, SCENARIOS
 from tests.faults.site import FaultSite
 from tests.lab import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="session")]
 MIB = 1024 * 1024
-COMMON = [one for one in SCENARIOS if one.name in ("restore all", "undo", "backup", "drill")]
-by_name = pytest.mark.parametrize("scenario", COMMON, ids=lambda scenario: scenario.name.replace(" ", "-"))
+COMMON = [BY_NAME[name] for name in ("restore all", "undo", "backup", "drill", "update", "restore a post")]
+FULL = os.environ.get("MODOSERU_FAULTS") == "full"
+by_name = pytest.mark.parametrize("scenario", COMMON, ids=lambda scenario: scenario.id)
 
 
 class Fault(NamedTuple):
@@ -37,6 +39,10 @@ def once_a_step(points: Iterable[Point]) -> list[Point]:
     for point in points:
         steps.setdefault(point.step, []).append(point)
     return [alike[len(alike) // 2] for alike in steps.values()]
+
+
+def trial_of(fault_site: Callable[..., FaultSite], servers: Servers, scenario: Scenario, disks: int = 0) -> Trial:
+    return scenario.trial(fault_site(scenario.site, disks=disks), servers, scenario)
 
 
 async def suffered(trial: Trial, fault: Fault) -> dict[str, str]:
@@ -55,13 +61,13 @@ async def suffered(trial: Trial, fault: Fault) -> dict[str, str]:
 
 @by_name
 async def test_a_database_that_dies_and_comes_back_leaves_the_site_old_or_new(
-    lab: Lab, fault_site: Callable[[], FaultSite], servers: Servers, scenario: Scenario
+    lab: Lab, fault_site: Callable[..., FaultSite], servers: Servers, scenario: Scenario
 ) -> None:
     def dies() -> None:
         lab.kill_database()
         lab.start_database()
 
-    ends = await suffered(Trial(fault_site(), servers, scenario), Fault(dies))
+    ends = await suffered(trial_of(fault_site, servers, scenario), Fault(dies))
     assert set(ends.values()) <= {"done", "rolled_back"}, ends
 
 
@@ -95,9 +101,9 @@ async def test_staged_tables_that_a_dead_database_kept_are_told_and_go_with_the_
 
 @by_name
 async def test_a_cut_connection_changes_nothing_about_the_operation(
-    lab: Lab, fault_site: Callable[[], FaultSite], servers: Servers, scenario: Scenario
+    lab: Lab, fault_site: Callable[..., FaultSite], servers: Servers, scenario: Scenario
 ) -> None:
-    trial = Trial(fault_site(), servers, scenario)
+    trial = trial_of(fault_site, servers, scenario)
     ends = await suffered(trial, Fault(lambda: lab.cut_ssh(trial.site.within)))
     # WordPress cannot boot on the fault site: its drills find nothing out, cut or not.
     assert set(ends.values()) == {"rolled_back" if scenario.verb == "drill" else "done"}, ends
@@ -105,7 +111,7 @@ async def test_a_cut_connection_changes_nothing_about_the_operation(
 
 def filled(places: Iterable[Path]) -> None:
     """No byte is left, not even in the last page of a journal: a line of spaces stands for nothing."""
-    for journal in [path for place in places for path in place.glob("ops/2*/journal")]:
+    for journal in [path for place in places for path in place.glob("ops/2*/[jm]*") if path.suffix == ""]:
         with journal.open("ab") as lines:
             lines.write(b" " * (-(journal.stat().st_size + 1) % 4096) + b"\n")
     for place in places:
@@ -130,15 +136,28 @@ def roomy(places: Iterable[Path]) -> None:
         assert shell("mount", "-o", "remount,nr_inodes=100000", place)[0] == 0
 
 
-@pytest.mark.parametrize("lack", [filled, out_of_inodes], ids=["bytes", "inodes"])
+async def is_survived(trial: Trial, lack: Callable[[Iterable[Path]], None]) -> None:
+    places = [trial.site.base, trial.site.state]
+    ends = await suffered(trial, Fault(lambda: lack(places), lambda: roomy(places)))
+    assert set(ends.values()) <= {"done", "rolled_back", "never began"}, ends
+
+
 @by_name
 async def test_a_disk_that_fills_up_leaves_the_site_old_or_new(
-    fault_site: Callable[..., FaultSite], servers: Servers, scenario: Scenario, lack: Callable[[Iterable[Path]], None]
+    fault_site: Callable[..., FaultSite], servers: Servers, scenario: Scenario
 ) -> None:
-    site = fault_site(disks=64 * MIB)
-    places = [site.base, site.state]
-    ends = await suffered(Trial(site, servers, scenario), Fault(lambda: lack(places), lambda: roomy(places)))
-    assert set(ends.values()) <= {"done", "rolled_back", "never began"}, ends
+    await is_survived(trial_of(fault_site, servers, scenario, 64 * MIB), filled)
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [one for one in COMMON if FULL or one.name in ("restore all", "backup")],
+    ids=lambda scenario: scenario.id,
+)
+async def test_a_disk_without_inodes_leaves_the_site_old_or_new(
+    fault_site: Callable[..., FaultSite], servers: Servers, scenario: Scenario
+) -> None:
+    await is_survived(trial_of(fault_site, servers, scenario, 64 * MIB), out_of_inodes)
 
 
 async def test_the_one_who_asks_second_is_told_who_is_at_work(

@@ -1,4 +1,5 @@
 """Plugins made for tests: each is good at 1.0; at 1.1 one is a good update and the others break a site in one way.
+And a small theme, good in both versions.
 
 Every 1.0 (and the good 1.1) writes `<meta name="SLUG" content="VERSION">` into each page's head.
 """
@@ -27,6 +28,7 @@ FAULTS = {
 """Slug → what its 1.1 does: fatal on init, parse error, empty 200, fatal on the web alone, "error establishing a
 database connection", `.maintenance` written anew at every request."""
 MADE = (GOOD, SLOW, *FAULTS)
+THEME = "good-theme"
 VERSIONS = ("1.0", "1.1")
 
 MAIN = """<?php
@@ -49,26 +51,46 @@ if (!defined('ABSPATH')) {{
 HEAD = "add_action('wp_head', function () {{ echo \"<meta name='{slug}' content='{version}'>\\n\"; }});"
 
 
+PAGE = """<!DOCTYPE html>
+<html><head><title><?php bloginfo('name'); ?></title><?php wp_head(); ?></head>
+<body><?php while (have_posts()) {{ the_post(); ?><h2><?php the_title(); ?></h2><?php }} ?>
+<p>{version}</p><?php wp_footer(); ?></body></html>
+"""
+
+
 def package_file(folder: Path, slug: str, version: str) -> Path:
     return folder / f"{slug}.{version}.zip"
 
 
 def build_packages(folder: Path) -> None:
-    """Writes the zip of each made plugin in both versions; the same bytes every time."""
+    """Writes the zips in both versions; the same bytes every time."""
     folder.mkdir(parents=True, exist_ok=True)
-    for slug in MADE:
-        for version in VERSIONS:
-            _build(package_file(folder, slug, version), slug, version)
+    for version in VERSIONS:
+        for slug in MADE:
+            _build(package_file(folder, slug, version), version, _plugin(slug, version))
+        _build(package_file(folder, THEME, version), version, _theme(version))
 
 
-def _build(file: Path, slug: str, version: str) -> None:
+def _plugin(slug: str, version: str) -> dict[str, str]:
     body = FAULTS[slug] if slug in FAULTS and version == "1.1" else HEAD.format(slug=slug, version=version)
-    contents = {
+    return {
         f"{slug}/{slug}.php": MAIN.format(name=slug.replace("-", " ").title(), slug=slug, version=version, body=body),
         f"{slug}/readme.txt": f"=== {slug} ===\nStable tag: {version}\n\n変更履歴: {version}\n",
         f"{slug}/includes/tools-{version}.php": f"<?php\n// {slug} {version}\n",
         f"{slug}/assets/style.css": f"/* {slug} {version} */\n" + ".x { color: red; }\n" * 200,
     }
+
+
+def _theme(version: str) -> dict[str, str]:
+    return {
+        f"{THEME}/style.css": f"/*\nTheme Name: Good Theme\nVersion: {version}\nAuthor: Modoseru lab\n*/\n",
+        f"{THEME}/index.php": PAGE.format(version=version),
+        f"{THEME}/functions.php": f"<?php\n// {version}\n",
+        f"{THEME}/parts-{version}/tools.php": f"<?php\n// {version}\n",
+    }
+
+
+def _build(file: Path, version: str, contents: dict[str, str]) -> None:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in contents.items():
             # 1.0 and 1.1 differ by a day: files of two releases do not share their times.

@@ -87,9 +87,9 @@ class Wporg:
         write_atomically(self._folder / "offers.json", msgspec.json.encode(offers))
 
     def package(self, kind: str, slug: str, version: str) -> Path:
-        """The zip of a made plugin or of a real release."""
+        """The zip of a made plugin or theme, or of a real release."""
         made = self._zips / f"{slug}.{version}.zip"
-        if kind == "plugin" and made.exists():
+        if made.exists():
             return made
         return upstream.real_package(kind, slug, version)
 

@@ -79,9 +79,12 @@ def test_core_and_theme_are_updated_after_the_plugins_and_undo_brings_all_back(
 ) -> None:
     site = fresh_site("momiji.example")
     lab.put_plugin(site, GOOD)
+    active = f"SELECT option_value FROM `{site.db_prefix}options` WHERE option_name IN ('stylesheet', 'template')"
+    assert lab.sql(site, active) == [("twentytwentythree",), ("twentytwentythree",)]
     lab.wporg.offer({GOOD: "1.1", "akismet": "5.7.2"}, themes={"twentytwentythree": "1.7"}, core="7.1.1")
     answer = program("update", site.name, "--yes", "--json", "--progress", "json")
     assert answer.json["outcome"] == "done"
+    assert lab.sql(site, active) == [("twentytwentythree",), ("twentytwentythree",)]
     order = [one["item"] for one in answer.events if one.get("code") == "updating"]
     assert order == ["akismet", GOOD, "twentytwentythree", "wordpress"]
     found = program("check", site.name, "--json", code=None).json["sites"][0]

@@ -248,6 +248,8 @@ class Scenario:
 def one_of_each(points: Iterable[Point], *, thorough: bool) -> Iterator[Point]:
     """Every journalled line (`thorough`: all of switch and check), and the middle one of each other kind in a step."""
     for (step, _, what), alike in by_kind(points):
+        if what == "memory" and not thorough:
+            continue  # It follows a line of the journal at once.
         every_one = what == "journal" or (thorough and step in ("switch", "check"))
         yield from alike if every_one else [alike[len(alike) // 2]]
 

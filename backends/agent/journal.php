@@ -84,7 +84,12 @@ final class Journal
         $end = $this->size();
         try {
             write_all($this->handle, checked_line($object, $end), $this->path);
-            $durable && sync_handle($this->handle, $this->path);
+            // After its first fsync() PHP holds back what is written, errors and places included, until the next flush.
+            if ($durable) {
+                sync_handle($this->handle, $this->path);
+            } elseif (!@fflush($this->handle)) {
+                throw new Failure('no_space', "cannot write {$this->path}: the disk or the quota is full", 'free some space in the account');
+            }
         } catch (Failure $e) {
             $this->cut($end);
             throw $e;
@@ -110,7 +115,6 @@ final class Journal
         $this->is_damaged = false;
     }
 
-    /** Not by fstat(), which PHP remembers across writes that were not synced. */
     private function size()
     {
         fseek($this->handle, 0, SEEK_END);

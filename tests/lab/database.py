@@ -39,7 +39,8 @@ class Database:
             f"--socket={self.socket}", f"--port={port}", "--bind-address=127.0.0.1", f"--pid-file={run}/pid",
             "--skip-name-resolve", "--innodb-buffer-pool-size=256M", "--innodb-log-file-size=48M",
             "--innodb-flush-log-at-trx-commit=2", "--character-set-server=utf8mb4",
-            f"--log-error={self._layout.datadir}/error.log",
+            # In a tmpdir that servers share, the start of one removes the files of another.
+            f"--log-error={self._layout.datadir}/error.log", f"--tmpdir={run}",
         ])  # fmt: skip
 
     def await_ready(self) -> None:

@@ -100,9 +100,6 @@ def test_work_goes_on_when_the_dashboard_is_left_and_opening_it_again_shows_its_
     lab: Lab, fresh_site: Fresh, program: Program, kind: str, leaves: str
 ) -> None:
     site = fresh_site(SITE)
-    if kind == "restore":
-        program("backup", SITE)
-        (site.root / "wp-cron.php").write_text("<?php // hacked")
     big = site.root / "wp-content" / "uploads" / "big.bin"
     big.write_bytes(os.urandom(1 << 20) * 200)
     os.chown(big, site.uid, site.uid)

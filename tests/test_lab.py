@@ -378,8 +378,10 @@ def test_a_killed_run_is_cleaned_up_and_down_leaves_nothing() -> None:
         assert len([line for line in _command_lines() if "mariadbd " in line and str(root) in line]) == 1
         print(done.stdout.splitlines()[0])
         before = own.processes.entries()
-        for name in ("nginx", "mariadb", "sshd", "fpm-kogyo.example"):
+        ended = ("nginx", "mariadb", "sshd", "fpm-kogyo.example")
+        for name in ended:
             os.kill(before[name].pid, signal.SIGKILL)
+        wait_until(lambda: not any(own.processes.alive(name) for name in ended), 20, "the end of what was killed")
         assert not own.running
         own.up()
         assert own.running

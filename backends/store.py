@@ -176,6 +176,23 @@ class Store(Protocol):
         """Finds out on scratch objects what the store and these credentials can really do."""
 
 
+class StoreOver:
+    """What a `Store` over another one begins with: its place, opened and closed with it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.place = store.place
+
+    async def __aenter__(self) -> Self:
+        await self._store.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._store.__aexit__(kind, error, trace)
+
+
 # ---------------------------------------------------------------- names and addresses
 
 

@@ -13,12 +13,11 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from msgspec import Struct
 
-from backends.store import Abilities, Item, Lock, Store, StoreError, check_name, written_as_asked
+from backends.store import Abilities, Item, Lock, Store, StoreError, StoreOver, check_name, written_as_asked
 
 Result = TypeVar("Result")
 
@@ -40,21 +39,12 @@ class Patience(Struct, frozen=True, kw_only=True):
     jitter: Callable[[float, float], float] = random.uniform
 
 
-class Retrying:
+class Retrying(StoreOver):
     """`Store` over a store that tries once."""
 
     def __init__(self, store: Store, patience: Patience) -> None:
-        self._store, self._patience = store, patience
-        self.place = store.place
-
-    async def __aenter__(self) -> Self:
-        await self._store.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._store.__aexit__(kind, error, trace)
+        super().__init__(store)
+        self._patience = patience
 
     # ------------------------------------------------------------ writing
 

@@ -7,12 +7,11 @@ import datetime as dt
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from msgspec import Struct
 
-from backends.store import Abilities, Item, Lock, Store, StoreError
+from backends.store import Abilities, Item, Lock, Store, StoreError, StoreOver
 
 Result = TypeVar("Result")
 CALLS = ("put", "get", "head", "versions", "extend", "restore_version", "delete", "probe")
@@ -40,25 +39,16 @@ class Fault(Struct, frozen=True, kw_only=True):
     unlocked: bool = False
 
 
-class Faulty:
+class Faulty(StoreOver):
     """`Store` over `store`, with faults. `count` tells how often each method was called."""
 
     def __init__(self, store: Store, *faults: Fault) -> None:
         assert all(fault.on in CALLS for fault in faults)
-        self._store, self.faults = store, faults
-        self.place = store.place
+        super().__init__(store)
+        self.faults = faults
         self.hung = asyncio.Event()
         """Set when a call hangs."""
         self.count = dict.fromkeys(CALLS, 0)
-
-    async def __aenter__(self) -> Self:
-        await self._store.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._store.__aexit__(kind, error, trace)
 
     async def put(self, name: str, body: Path | bytes, *, sha256: str, lock: Lock | None = None) -> Item:
         fault = await self._begin("put")

@@ -24,6 +24,12 @@ async def backed_up(ground: Ground, agent: Agent) -> str:
     return made.generation
 
 
+def lose_access(ground: Ground) -> Credentials:
+    """wp-config.php is gone and the password is another one; what opens the database now."""
+    ground.config.unlink()
+    return ground.change_password(PASSWORD)
+
+
 async def restored(agent: Agent, generation: str, given: Credentials | None, *, right: bool = True) -> Story:
     launched = agent.launch("restore", {"generation": generation, "only": "all"}, credentials=given)
     return await (listen(agent, launched) if right else listen(agent, launched, is_wrong))
@@ -63,8 +69,7 @@ async def test_credentials_that_are_given_are_written_where_no_others_open_it_an
     agent = ground.agent(servers)
     generation = await backed_up(ground, agent)
     before = ground.config.read_bytes()
-    ground.config.unlink()
-    right = ground.change_password(PASSWORD)
+    right = lose_access(ground)
     lost = ground.looks()
     found = await agent.preview(generation, "all")
     assert found.database is not None
@@ -99,8 +104,7 @@ async def test_a_killed_restore_is_taken_back_with_the_credentials_that_it_was_g
 ) -> None:
     agent = ground.agent(servers)
     generation = await backed_up(ground, agent)
-    ground.config.unlink()
-    right = ground.change_password(PASSWORD)
+    right = lose_access(ground)
     lost = ground.looks()
     ground.hold("switch")
     launched = agent.launch("restore", {"generation": generation, "only": "all"}, credentials=right)

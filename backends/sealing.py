@@ -7,7 +7,7 @@ and lets other threads run meanwhile (FACTS 7), so callers give it a thread of i
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +19,7 @@ IDENTITY_MOST = 65536
 """Bytes: an identity file has a line or a page, never more."""
 SECRET = "AGE-SECRET-KEY-1"  # noqa: S105 - how such a line begins, no secret
 _SSH_KEY = "-----BEGIN OPENSSH PRIVATE KEY-----"
+_SSH_KINDS = ("ssh-ed25519", "ssh-rsa")
 
 
 class SealingError(ModoseruError):
@@ -46,6 +47,9 @@ class Recipients:
             raise SealingError(
                 "no_recipient", "no recipient is named: nobody could open it", "modoseru key new makes one"
             )
+        for number, text in enumerate(texts, 1):
+            if wrong := recipient_problem(text):
+                raise SealingError("bad_recipient", f"recipient {number} {wrong}", "see [vault] in fleet.toml")
         self._parsed = [_recipient(text) for text in texts]
 
     def encrypt(self, clear: Readable, sealed: Writable) -> None:
@@ -152,27 +156,22 @@ def new_identity(path: Path) -> str:
     return public
 
 
-def problems(texts: Iterable[str]) -> dict[str, str]:
-    """The recipients that are none, each with what is wrong."""
-    found = {}
-    for text in texts:
-        try:
-            _recipient(text)
-        except SealingError as error:
-            found[text] = error.message
-    return found
+def recipient_problem(text: str) -> str | None:
+    """What is wrong with a public key that generations are to be sealed to, or None. A secret is never repeated."""
+    if "AGE-SECRET-KEY-" in text.upper() or "PRIVATE KEY" in text:
+        return "holds a secret key: take it out of here, keep it offline, and name its public key"
+    kind = text.strip().partition(" ")[0]
+    if not text.startswith("age1") and kind not in _SSH_KINDS:
+        return "is neither an age1… nor an ssh-ed25519 or ssh-rsa public key"
+    try:
+        _recipient(text)
+    except pyrage.RecipientError as error:
+        if "RsaModulusTooSmall" in str(error):
+            return "is an ssh-rsa key of less than 2048 bits"
+        known = f"{kind} public key" if kind in _SSH_KINDS else "age public key: compare it with what key show prints"
+        return f"is not a whole {known}"
+    return None
 
 
 def _recipient(text: str) -> object:
-    kind = pyrage.ssh.Recipient if text.startswith("ssh-") else pyrage.x25519.Recipient
-    if text.upper().startswith(SECRET):
-        # Whatever is printed of it would be in a log for ever.
-        raise SealingError(
-            "bad_recipient", "this is a secret key, no recipient", "take it out: it belongs to nobody's fleet.toml"
-        )
-    try:
-        return kind.from_str(text)
-    except pyrage.RecipientError:
-        raise SealingError(
-            "bad_recipient", f"{visible(text, 80)} is no age recipient", "age1…, ssh-ed25519 … or ssh-rsa …"
-        ) from None
+    return (pyrage.ssh.Recipient if text.startswith("ssh-") else pyrage.x25519.Recipient).from_str(text)

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from app.fleet import load
-from app.fleet_vault import recipient_problem
+from backends.sealing import recipient_problem
 from tests.app.test_fleet import SITE, problems, put
 
 AGE = "age1qyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqs3290gq"

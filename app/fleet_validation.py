@@ -209,5 +209,5 @@ def _meanings() -> dict[str, str]:
 
 def meaning(pattern: str) -> str:
     """What a pattern of `records` allows, in the operator's words."""
-    choice = re.fullmatch(r"\^\(([a-z_|]+)\)\$", pattern)
+    choice = re.fullmatch(r"\^\(([a-z_|]+)\)\\Z", pattern)
     return f"one of {choice[1].replace('|', ', ')}" if choice else _meanings().get(pattern, "another form")

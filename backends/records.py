@@ -16,23 +16,23 @@ from msgspec import Meta, Struct, field
 
 # ---------------------------------------------------------------- bounded words
 
-SiteName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+SiteName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")]
 """Names a file in `sites.d` and a folder on the server: no separator, no leading dot."""
-Duration = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,3}(h|d|w|mo)$")]
+Duration = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,3}(h|d|w|mo)\Z")]
 """`12h`, `7d`, `1w`, `1mo`."""
-RemoteWord = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_./=-]{1,200}$")]
+RemoteWord = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_./=-]{1,200}\Z")]
 """What may stand in a remote command without quoting, whatever the login shell."""
-RemotePath = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,1000}$")]
+RemotePath = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,1000}\Z")]
 """Travels as JSON, never on a command line."""
-Host = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]{1,253}$")]
+Host = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]{1,253}\Z")]
 Port = Annotated[int, Meta(ge=1, le=65535)]
-HttpUrl = Annotated[str, Meta(pattern=r"^https?://[^\s/?#@\x00-\x1f]{1,253}(/[^\s\x00-\x1f]*)?$", max_length=2000)]
+HttpUrl = Annotated[str, Meta(pattern=r"^https?://[^\s/?#@\x00-\x1f]{1,253}(/[^\s\x00-\x1f]*)?\Z", max_length=2000)]
 Text = Annotated[str, Meta(max_length=2000)]
-CredentialLine = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,500}$")]
+CredentialLine = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,500}\Z")]
 Moment = Annotated[dt.datetime, Meta(tz=True)]
 """A time whose zone is known: one without could not be compared with ours."""
-GENERATION_ID = re.compile(r"^\d{8}T\d{6}Z$")
-OPERATION_ID = re.compile(r"^\d{8}T\d{6}Z-[a-z]{2,12}-[0-9a-f]{6}$")
+GENERATION_ID = re.compile(r"^\d{8}T\d{6}Z\Z")
+OPERATION_ID = re.compile(r"^\d{8}T\d{6}Z-[a-z]{2,12}-[0-9a-f]{6}\Z")
 
 
 class ModoseruError(Exception):
@@ -59,7 +59,7 @@ class _Table(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class FleetInfo(_Table, frozen=True, kw_only=True):
     name: Text = "Fleet"
     timezone: Text = "UTC"
-    language: Annotated[str, Meta(pattern="^(ja|en)$")] | None = None
+    language: Annotated[str, Meta(pattern=r"^(ja|en)\Z")] | None = None
     read_only: bool = False
 
 
@@ -80,15 +80,15 @@ class Policy(_Table, frozen=True, kw_only=True):
 class VaultSettings(_Table, frozen=True, kw_only=True):
     """Where generations lie off-site, and who can open them. Credentials are never here: AWS's own chain has them."""
 
-    url: Annotated[str, Meta(pattern=r"^(s3://[a-z0-9.-]{3,63}(/[!-~]*)?|file:///[^\x00-\x1f]*)$")]
+    url: Annotated[str, Meta(pattern=r"^(s3://[a-z0-9.-]{3,63}(/[!-~]*)?|file:///[^\x00-\x1f]*)\Z")]
     endpoint: HttpUrl | None = None
     region: Text | None = None
     profile: Text | None = None
     prune_profile: Text | None = None
     """The AWS profile whose key may delete versions; absent, nothing is pruned."""
     ca_file: Text | None = None
-    addressing: Annotated[str, Meta(pattern="^(path|virtual|auto)$")] = "auto"
-    lock: Annotated[str, Meta(pattern="^(compliance|governance|none)$")] = "compliance"
+    addressing: Annotated[str, Meta(pattern=r"^(path|virtual|auto)\Z")] = "auto"
+    lock: Annotated[str, Meta(pattern=r"^(compliance|governance|none)\Z")] = "compliance"
     lock_days: Annotated[int, Meta(ge=1, le=36500)] = 400
     recipients: tuple[Text, ...] = ()
     """Public keys (age, ssh-ed25519, ssh-rsa): a generation opens with any one of their secrets."""
@@ -149,12 +149,12 @@ class ClientInfo(_Table, frozen=True, kw_only=True):
 class SshSettings(_Table, frozen=True, kw_only=True):
     host: Host
     port: Port = 22
-    user: Annotated[str, Meta(pattern=r"^[^\s\x00-\x1f@:]{1,64}$")]
+    user: Annotated[str, Meta(pattern=r"^[^\s\x00-\x1f@:]{1,64}\Z")]
     key: Text | None = None
     """A key file; absent: the SSH agent."""
     password_command: tuple[Text, ...] = ()
     """An argument list run on the operator's machine; its first line of output is the password."""
-    jump: Annotated[str, Meta(pattern=r"^([^\s@:/]+@)?[A-Za-z0-9_.-]+(:[0-9]{1,5})?$")] | None = None
+    jump: Annotated[str, Meta(pattern=r"^([^\s@:/]+@)?[A-Za-z0-9_.-]+(:[0-9]{1,5})?\Z")] | None = None
     """`[user@]host[:port]`, reached with the same key; its key is pinned by `jump_host_key`."""
     jump_host_key: Text | None = None
     host_key: Text | None = None
@@ -176,7 +176,7 @@ class ServerSettings(_Table, frozen=True, kw_only=True):
     root: RemotePath
     """The document root; `~/` is the account's home."""
     php: RemoteWord = "php"
-    state: Annotated[str, Meta(pattern=r"^(~/)?[A-Za-z0-9_./-]{1,200}$")] = "~/.modoseru"
+    state: Annotated[str, Meta(pattern=r"^(~/)?[A-Za-z0-9_./-]{1,200}\Z")] = "~/.modoseru"
     files_max: Annotated[int, Meta(ge=1)] | None = None
     bytes_max: Annotated[int, Meta(ge=1)] | None = None
     cpu: Annotated[float, Meta(gt=0, le=1)] = 1.0
@@ -188,7 +188,7 @@ class ServerSettings(_Table, frozen=True, kw_only=True):
 
 
 class WebSettings(_Table, frozen=True, kw_only=True):
-    connect: Annotated[str, Meta(pattern=r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}$")] | None = None
+    connect: Annotated[str, Meta(pattern=r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}\Z")] | None = None
     """`host:port` to connect to in place of what DNS says."""
     ca_file: Text | None = None
 
@@ -202,7 +202,7 @@ class Renewal(_Table, frozen=True, kw_only=True):
     due: dt.date
     owner: Text | None = None
     auto: bool = False
-    state: Annotated[str, Meta(pattern="^(open|ordered|paid|confirmed)$")] = "open"
+    state: Annotated[str, Meta(pattern=r"^(open|ordered|paid|confirmed)\Z")] = "open"
 
 
 class Site(_Table, frozen=True, kw_only=True):
@@ -213,7 +213,7 @@ class Site(_Table, frozen=True, kw_only=True):
     ssh: SshSettings
     server: ServerSettings
     owner: Text | None = None
-    cover: Annotated[str, Meta(pattern="^(included|quote)$")] = "included"
+    cover: Annotated[str, Meta(pattern=r"^(included|quote)\Z")] = "included"
     tags: tuple[Text, ...] = ()
     read_only: bool = False
     client: ClientInfo = ClientInfo()

@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -30,6 +30,8 @@ ANSWER_LIMIT = 4096
 PAGES = 10
 LARGE = 256 * 1024
 """Bytes from which a page is judged in a thread: 2 MiB take 50 to 100 ms."""
+SETUP = ("/wp-admin/install.php", "/wp-admin/setup-config.php")
+"""Where WordPress leads everybody when its tables or its wp-config.php are gone, with status 200."""
 _URGENCY = [State.OK, State.UNKNOWN, State.WARNING, State.CRITICAL]
 
 
@@ -196,6 +198,8 @@ def _faults(got: Got, page: pages.Page, expect: Expectation, *, front: bool) -> 
     found = pages.faults(page, got.status or 0)
     if 300 <= (got.status or 0) < 400:
         found.append(pages.Fault(State.CRITICAL, f"status {got.status} without a target"))
+    if not found and urlsplit(got.url).path.endswith(SETUP):
+        found.append(pages.Fault(State.CRITICAL, "WordPress asks to be installed"))
     if found:
         return found
     if got.cut:

@@ -185,6 +185,7 @@ _SENTENCES = (
     mark("maintenance page (status 503)"),
     mark("page ends without </html>"),
     mark("empty page"),
+    mark("WordPress asks to be installed"),
     # app/operations/diff.py, backends/agent/diff.php, posts.php
     mark("This generation is suspect: what harmed the site may be in both, and is not shown then."),
     mark("Part of this generation is damaged."),

@@ -292,6 +292,15 @@ async def test_redirects_are_followed_on_the_pinned_address() -> None:
     assert (health.state, health.title, health.http_status) == (State.OK, "Top", 200)
 
 
+@pytest.mark.parametrize("page", ["install.php", "setup-config.php"])
+async def test_a_wordpress_that_asks_to_be_installed_is_broken(page: str) -> None:
+    """Without tables, or without wp-config.php, every page leads there and answers 200."""
+    setup = f"/wp-admin/{page}"
+    health = await seen(by_path({"/": redirect(setup), setup: answer(html("WordPress › Setup"))}))
+    assert (health.state, health.http_status) == (State.CRITICAL, 200)
+    assert health.problem == "WordPress asks to be installed"
+
+
 async def test_another_port_of_the_same_host_is_looked_for_at_the_pinned_host() -> None:
     async with http(answer(html("Other port"))) as other:
         health = await seen(redirect(f"http://{NAME}:{other.port}/"))

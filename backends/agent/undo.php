@@ -23,7 +23,12 @@ function look_and_conclude(Operation $operation, $front = null)
 /** A persistent object cache would serve the rows of the other state (FACTS 4). */
 function flush_object_cache(Operation $operation)
 {
-    if (is_file($operation->request->root . '/wp-content/object-cache.php')) {
+    try {
+        $content = Installation::find($operation->request)->content();
+    } catch (Failure $e) {
+        return; // No WordPress, nothing that it would serve.
+    }
+    if (is_file("$content/object-cache.php")) {
         list($status) = run(myself('flush'), json($operation->request->fields), 30);
         if ($status !== 0) {
             $operation->note('cache', 'the object cache could not be flushed', 'warning');

@@ -457,14 +457,18 @@ async def test_a_look_that_fails_takes_all_of_it_back(
     assert looks(site) == before
 
 
-@pytest.mark.parametrize("only", [ONLY, "database"])
-@pytest.mark.parametrize("dies", [False, True])
+@pytest.mark.parametrize(
+    ("only", "dies", "content"),
+    [(ONLY, False, "wp-content"), (ONLY, True, "wp-content"), ("database", False, "app"), ("database", True, "app")],
+)
 async def test_a_persistent_cache_forgets_what_was_shown_until_the_look_failed(
-    small: Callable[..., Small], servers: Servers, only: str, dies: bool
+    small: Callable[..., Small], servers: Servers, only: str, dies: bool, content: str
 ) -> None:
     site = blog(small)
+    site.more = f"define('WP_CONTENT_DIR', '{site.root}/{content}');"
+    site.config()
     kept = site.within.home / f"{site.prefix}cache"
-    site.write("wp-content/object-cache.php", b"<?php\n")
+    site.write(f"{content}/object-cache.php", b"<?php\n")
     settings = f"<?php\nfunction wp_cache_flush() {{ @unlink('{kept}'); }}\n"
     site.write("wp-settings.php", settings.encode())
     agent = site.agent(servers)

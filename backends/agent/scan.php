@@ -165,14 +165,15 @@ final class Scan
             if ($live->type === 'f' && !$this->store($live, $old, $pack, $operation, $done)) {
                 continue;
             }
-            $this->signs->version($live, $old, $this->where($live->path));
+            $file = $this->where($live->path);
+            $this->signs->version($live, $old, $file);
             if ($old) {
-                $this->signs->kept($live, $old, $this->where($live->path));
+                $this->signs->kept($live, $old, $file);
             } elseif ($this->before) {
-                $this->signs->added($live, $this->where($live->path));
+                $this->signs->added($live, $file);
             }
-            $this->core->see($live, $old, $this->where($live->path));
-            $lines .= $live->line();
+            $this->core->see($live, $old, $file);
+            $lines .= $live->line($old);
             if (strlen($lines) >= 65536) {
                 write_all($out, $lines, 'the manifest');
                 $lines = '';

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from textual import events, on
 from textual.app import App
-from textual.command import CommandPalette
 from textual.screen import Screen
 from textual.widgets import Input
 
@@ -82,7 +81,6 @@ class Dashboard(App[None]):
         scrollbar-background-hover: $background;
         scrollbar-background-active: $background;
     }
-    CommandPalette SearchIcon { display: none; }
     """
 
     def __init__(self, desk: Desk, *, now: Callable[[], dt.datetime] = utc_now, refresh_s: float = REFRESH_S) -> None:
@@ -434,9 +432,16 @@ class Dashboard(App[None]):
         self.push_screen(Help(read_only=self._desk.read_only))
 
     def _do_palette(self) -> None:
-        from app.screens.palette import Palette
+        from app.screens.palette import Offer, Palette
 
-        self.push_screen(CommandPalette([Palette], placeholder=tr("An action or a site…")))
+        def found(offer: Offer | None) -> None:
+            if offer is not None and offer.action is not None:
+                self.action_perform(offer.action)
+            elif offer is not None and offer.site is not None:
+                self.fleet.list.go_to(offer.site)
+
+        if isinstance(self.screen, AboutSite):
+            self.push_screen(Palette(self.screen), found)
 
     def _do_theme(self) -> None:
         self.theme = THEMES[(THEMES.index(self.theme) + 1) % len(THEMES)] if self.theme in THEMES else THEMES[0]

@@ -21,7 +21,7 @@ class Choice(Dialog[Answer]):
     same id twice."""
 
     DEFAULT_CSS = """
-    Choice OptionList { height: auto; max-height: 20; border: none; margin-top: 1; background: $surface; }
+    Choice OptionList { height: auto; max-height: 60vh; border: none; margin-top: 1; background: $surface; }
     Choice OptionList:focus { border: none; }
     """
     _MOVES: ClassVar[dict[str, str]] = {
@@ -43,8 +43,9 @@ class Choice(Dialog[Answer]):
             options.highlighted = 0
 
     def move(self, direction: str) -> bool:
-        if isinstance(self.focused, Input):
-            return False
+        return not isinstance(self.focused, Input) and self.move_list(direction)
+
+    def move_list(self, direction: str) -> bool:
         getattr(self.query_one(OptionList), f"action_{self._MOVES[direction]}")()
         return True
 
@@ -54,7 +55,7 @@ class Search(Choice[Answer]):
 
     DEFAULT_CSS = """
     Search Input { height: 1; border: none; padding: 0 1; margin-top: 1; background: $boost; }
-    Search OptionList { max-height: 16; }
+    Search OptionList { max-height: 50vh; }
     Search #said { height: 1; color: $text-muted; }
     """
     WANTED: ClassVar[str]

@@ -2,52 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
+from typing import NamedTuple
 
-from rich.text import Text
-from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual import on
+from textual.widgets import Input, OptionList
 
-from app.actions import ACTIONS, Action, Place, allowed
+from app.actions import ACTIONS, Place, allowed
 from app.screens.about_site import AboutSite
+from app.screens.choice import Search
 from app.screens.fleet import FleetScreen
+from widgets.cells import said
 from widgets.fleet_filter import folded
-from widgets.language import tr
+from widgets.key_line import Key
+from widgets.language import mark, tr
 
 SITES_MAX = 20
 
 
-class Palette(Provider):
-    """Offers what `Dashboard.action_perform` would do for the screen below."""
+class Offer(NamedTuple):
+    """One line: an action's id, or a site's name."""
 
-    async def discover(self) -> Hits:
-        for action in self._offered():
-            yield DiscoveryHit(_shown(action), self._perform(action), text=tr(action.says))
-
-    async def search(self, query: str) -> Hits:
-        wanted = folded(query)
-        for action in self._offered():
-            if wanted in folded(f"{tr(action.says)} {tr(action.title)} {action.id}"):
-                yield Hit(1.0, _shown(action), self._perform(action), text=tr(action.says))
-        if isinstance(self.screen, FleetScreen):
-            fleet = self.screen.list
-            found = [name for name in fleet.shown if wanted in folded(name)][:SITES_MAX]
-            for name in found:
-                yield Hit(0.5, Text(name), partial(fleet.go_to, name), text=name)
-
-    def _offered(self) -> Iterator[Action]:
-        below = self.screen
-        if not isinstance(below, AboutSite):
-            return
-        for action in ACTIONS:
-            here = action.place in {Place.SITE, Place.PROGRAM} or isinstance(below, FleetScreen)
-            quiet = action.place in {Place.MOVE, Place.BACK} or action.id == "palette"
-            if here and not quiet and allowed(action, read_only=below.scene.read_only):
-                yield action
-
-    def _perform(self, action: Action) -> Callable[[], Awaitable[bool]]:
-        return partial(self.app.run_action, f"app.perform('{action.id}')")
+    action: str | None
+    site: str | None
+    shown: str
+    found_by: str
 
 
-def _shown(action: Action) -> Text:
-    return Text(f"{tr(action.says)}  ({action.key})")
+class Palette(Search[Offer]):
+    """Answers what was chosen. The list is always that of the words that stand there, however fast they are sent: one
+    that is filled meanwhile would have enter take what the words before had found."""
+
+    WANTED = mark("An action or a site…")
+
+    def __init__(self, below: AboutSite) -> None:
+        super().__init__(tr("Find an action or a site"), [Key("", "enter", tr("choose"))])
+        self._actions = list(_actions(below))
+        self._sites = below.list.shown if isinstance(below, FleetScreen) else ()
+        self._shown: list[Offer] = []
+
+    def on_mount(self) -> None:
+        self._show("")
+        self.query_one(Input).focus()
+
+    @on(Input.Changed)
+    def narrow(self, event: Input.Changed) -> None:
+        self._show(event.value)
+
+    def _show(self, words: str) -> None:
+        part = folded(words.strip())
+        self._shown = [offer for offer in self._actions if part in offer.found_by]
+        if part:
+            found = [name for name in self._sites if part in folded(name)][:SITES_MAX]
+            self._shown += [Offer(None, name, said(name, 100), "") for name in found]
+        self.offer(offer.shown for offer in self._shown)
+        self.say("" if self._shown else tr("No action and no site is called so."))
+
+    @on(Input.Submitted)
+    def send(self) -> None:
+        if self._shown:
+            self.dismiss(self._shown[self.query_one(OptionList).highlighted or 0])
+
+    @on(OptionList.OptionSelected)
+    def choose(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss(self._shown[event.option_index])
+
+    def move(self, direction: str) -> bool:
+        return self.move_list(direction)
+
+
+def _actions(below: AboutSite) -> Iterator[Offer]:
+    """What `Dashboard.action_perform` would do for the screen below."""
+    for action in ACTIONS:
+        here = action.place in {Place.SITE, Place.PROGRAM} or isinstance(below, FleetScreen)
+        quiet = action.place in {Place.MOVE, Place.BACK} or action.id == "palette"
+        if here and not quiet and allowed(action, read_only=below.scene.read_only):
+            shown = f"{tr(action.says)}  ({action.key})"
+            yield Offer(action.id, None, shown, folded(f"{tr(action.says)} {tr(action.title)} {action.id}"))

@@ -13,6 +13,7 @@ from app.screens.details import Details
 from app.screens.fleet import FleetScreen
 from app.screens.help import Help
 from app.screens.log import Log
+from app.screens.palette import Palette
 from backends.records import (
     Finished,
     Outcome,
@@ -175,15 +176,20 @@ async def test_copying() -> None:
 
 async def test_the_palette_finds_actions_and_sites() -> None:
     async with opened() as (app, desk, pilot):
-        await pilot.press("colon", *"make a gen")
-        await pilot.pause()
-        await app.workers.wait_for_complete()
-        await pilot.press("enter")
+        await pilot.press("colon", *"make a gen", "enter")
         await until(pilot, lambda: bool(desk.made("start")))
-        await pilot.press("ctrl+p", *"kogyo")
-        await app.workers.wait_for_complete()
-        await pilot.press("enter")
+        await pilot.press("ctrl+p", *"kogyo", "enter")
         await until(pilot, lambda: app.fleet.site_name == "kogyo.example")
+        await pilot.press("ctrl+p", *"nothing is called so", "enter")
+        assert isinstance(app.screen, Palette)
+        await pilot.press("escape")
+
+
+async def test_the_arrows_choose_in_the_palette_while_words_are_typed() -> None:
+    async with opened() as (app, _, pilot):
+        await pilot.press("ctrl+p", *"example")
+        await pilot.press("down", "down", "enter")
+        await until(pilot, lambda: app.fleet.site_name == app.fleet.list.shown[2])
 
 
 async def test_help_names_every_action() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 _POLL_S = 0.02
 _CONFIGURATION = (
     "set -g status off\nset -g remain-on-exit on\nset -sg escape-time 0\nset -g default-terminal tmux-256color\n"

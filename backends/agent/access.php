@@ -198,8 +198,12 @@ function installation_of_generation(Request $request, Generation $generation)
     if (!$entry) {
         throw new Failure('no_config', "there is no wp-config.php in the generation {$generation->id}", 'take another generation');
     }
+    make_folder($request->folder . '/ops');
     $copy = $request->folder . '/ops/.config-' . random_hex(8) . '.php';
-    $out = fopen($copy, 'xb');
+    $out = @fopen($copy, 'xb');
+    if (!$out) {
+        throw new Failure('no_state', "cannot write $copy: " . last_error('unknown reason'), 'look at the permissions and the quota');
+    }
     chmod($copy, 0600);
     try {
         (new PackReader($generation->packs))->copy($entry, $out);

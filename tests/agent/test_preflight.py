@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -55,6 +56,18 @@ async def refused(agent: Agent, site: Small, generation: str, code: str, only: A
     assert everything(site) == before
     assert site.litter() == []
     return preview
+
+
+async def test_a_server_without_its_folder_of_operations_foresees_a_restore_too(
+    small: Callable[..., Small], servers: Servers
+) -> None:
+    site = small()
+    agent = site.agent(servers)
+    generation = await saved(agent)
+    shutil.rmtree(site.state / "ops")
+    preview = await agent.preview(generation, "all")
+    assert preview.database is not None
+    assert (preview.blockers, preview.database.opens) == ((), "live")
 
 
 # ---------------------------------------------------------------- what stands in the way

@@ -23,7 +23,8 @@ from app.demo.fleet import embedded
 from app.desk import SessionDesk
 
 FOLDER = Path(__file__).parent.parent / "screenshots"
-MOMENT = dt.datetime(2026, 11, 23, 5, 2, tzinfo=dt.UTC)
+MOMENT = dt.datetime.now(dt.UTC).replace(second=0, microsecond=0)
+"""What the looks at the sites tell is of this moment, and so are the pictures."""
 CELL = 12.2
 """Width of a cell in the SVG, in its own units."""
 FONTS = "DejaVu Sans Mono, Noto Sans Mono CJK JP, monospace"
@@ -79,6 +80,7 @@ async def take(scene: Scene, language: str, size: tuple[int, int]) -> None:
         async with app.run_test(size=size) as pilot:
             while not app.looked_at_all:
                 await pilot.pause(0.1)
+            await pilot.pause(1.0)  # the last site is painted
             if scene.site:
                 app.fleet.list.go_to(scene.site)
             for key in scene.keys:

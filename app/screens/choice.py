@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar, TypeVar
 
 from rich.text import Text
+from textual import on
 from textual.widget import Widget
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from app.screens.dialog import Dialog
+from widgets.fleet_filter import folded
 from widgets.language import tr
 
 Answer = TypeVar("Answer")
@@ -33,14 +35,22 @@ class Choice(Dialog[Answer]):
         "bottom": "last",
     }
 
-    def offer(self, lines: Iterable[str]) -> None:
-        """What there is to choose from, the first one highlighted; without any the list is hidden."""
+    offered: Sequence[Answer] = ()
+    """What stands in the list now."""
+
+    def offer(self, answers: Sequence[Answer], lines: Iterable[str]) -> None:
+        """What there is to choose from, a line each, the first one highlighted; without any the list is hidden."""
+        self.offered = answers
         options = self.query_one(OptionList)
         options.clear_options()
         options.add_options(Option(Text(line)) for line in lines)
         options.display = options.option_count > 0
         if options.display:
             options.highlighted = 0
+
+    @on(OptionList.OptionSelected)
+    def choose(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss(self.offered[event.option_index])
 
     def move(self, direction: str) -> bool:
         return not isinstance(self.focused, Input) and self.move_list(direction)
@@ -68,3 +78,19 @@ class Search(Choice[Answer]):
 
     def say(self, text: str) -> None:
         self.query_one("#said", Static).update(Text(text))
+
+
+class Narrowing(Search[Answer]):
+    """The list is always that of the words that stand in the line: `find` offers what they name, at once."""
+
+    def find(self, words: str) -> None:
+        """Offer what `words`, folded, name; all of it where there are none."""
+        raise NotImplementedError
+
+    def on_mount(self) -> None:
+        self.find("")
+        self.query_one(Input).focus()
+
+    @on(Input.Changed)
+    def narrow(self, event: Input.Changed) -> None:
+        self.find(folded(event.value.strip()))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Sequence
 
-from textual import on
 from textual.widget import Widget
 from textual.widgets import OptionList
 
@@ -34,9 +33,6 @@ class Generations(Choice[str]):
         yield OptionList(markup=False)
 
     def on_mount(self) -> None:
-        self.offer(text_of(generation_line(generation, self._now)) for generation in self._generations)
+        lines = (text_of(generation_line(generation, self._now)) for generation in self._generations)
+        self.offer([generation.id for generation in self._generations], lines)
         self.query_one(OptionList).focus()
-
-    @on(OptionList.OptionSelected)
-    def choose(self, event: OptionList.OptionSelected) -> None:
-        self.dismiss(self._generations[event.option_index].id)

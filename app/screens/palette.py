@@ -10,7 +10,7 @@ from textual.widgets import Input, OptionList
 
 from app.actions import ACTIONS, Place, allowed
 from app.screens.about_site import AboutSite
-from app.screens.choice import Search
+from app.screens.choice import Narrowing
 from app.screens.fleet import FleetScreen
 from widgets.cells import said
 from widgets.fleet_filter import folded
@@ -29,9 +29,9 @@ class Offer(NamedTuple):
     found_by: str
 
 
-class Palette(Search[Offer]):
-    """Answers what was chosen. The list is always that of the words that stand there, however fast they are sent: one
-    that is filled meanwhile would have enter take what the words before had found."""
+class Palette(Narrowing[Offer]):
+    """Answers what was chosen. Enter takes it from the line of words: a list that is filled meanwhile would offer what
+    the words before had found."""
 
     WANTED = mark("An action or a site…")
 
@@ -39,33 +39,19 @@ class Palette(Search[Offer]):
         super().__init__(tr("Find an action or a site"), [Key("", "enter", tr("choose"))])
         self._actions = list(_actions(below))
         self._sites = below.list.shown if isinstance(below, FleetScreen) else ()
-        self._shown: list[Offer] = []
 
-    def on_mount(self) -> None:
-        self._show("")
-        self.query_one(Input).focus()
-
-    @on(Input.Changed)
-    def narrow(self, event: Input.Changed) -> None:
-        self._show(event.value)
-
-    def _show(self, words: str) -> None:
-        part = folded(words.strip())
-        self._shown = [offer for offer in self._actions if part in offer.found_by]
-        if part:
-            found = [name for name in self._sites if part in folded(name)][:SITES_MAX]
-            self._shown += [Offer(None, name, said(name, 100), "") for name in found]
-        self.offer(offer.shown for offer in self._shown)
-        self.say("" if self._shown else tr("No action and no site is called so."))
+    def find(self, words: str) -> None:
+        found = [offer for offer in self._actions if words in offer.found_by]
+        if words:
+            names = [name for name in self._sites if words in folded(name)][:SITES_MAX]
+            found += [Offer(None, name, said(name, 100), "") for name in names]
+        self.offer(found, (offer.shown for offer in found))
+        self.say("" if found else tr("No action and no site is called so."))
 
     @on(Input.Submitted)
     def send(self) -> None:
-        if self._shown:
-            self.dismiss(self._shown[self.query_one(OptionList).highlighted or 0])
-
-    @on(OptionList.OptionSelected)
-    def choose(self, event: OptionList.OptionSelected) -> None:
-        self.dismiss(self._shown[event.option_index])
+        if self.offered:
+            self.dismiss(self.offered[self.query_one(OptionList).highlighted or 0])
 
     def move(self, direction: str) -> bool:
         return self.move_list(direction)

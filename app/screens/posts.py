@@ -35,7 +35,6 @@ class Posts(Search[Found]):
         offered = [Key("", "enter", tr("search, then choose"))]
         super().__init__(tr("Bring a post back to {site}: which one?", site=site), offered)
         self._search = search
-        self._found: Sequence[Found] = ()
         self._asking: asyncio.Task[None] | None = None
 
     def on_mount(self) -> None:
@@ -56,19 +55,15 @@ class Posts(Search[Found]):
     async def _look(self, words: str) -> None:
         self.say(tr("Looking through the generations…"))
         try:
-            self._found = await self._search(words)
+            found = await self._search(words)
         except ModoseruError as error:
-            self._found = ()
+            self.offer((), ())
             self.say(told(error.message))
             return
-        self.say("" if self._found else tr("No clean generation holds a post with these words in its title."))
-        self.offer(line_of(one) for one in self._found)
-        if self._found:
+        self.say("" if found else tr("No clean generation holds a post with these words in its title."))
+        self.offer(found, (line_of(one) for one in found))
+        if found:
             self.query_one(OptionList).focus()
-
-    @on(OptionList.OptionSelected)
-    def choose(self, event: OptionList.OptionSelected) -> None:
-        self.dismiss(self._found[event.option_index])
 
 
 def line_of(one: Found) -> str:

@@ -67,6 +67,21 @@ async def test_a_search_that_finds_nothing_says_so_and_can_be_made_again(refused
         assert desk.made("plan") == []
 
 
+async def test_a_search_that_fails_leaves_no_list_of_the_one_before() -> None:
+    async with opened() as (app, desk, pilot):
+        desk.found = FOUND
+        await pilot.press("p")
+        await until(pilot, lambda: isinstance(app.screen, Posts))
+        await pilot.press(*"matsuri", "enter")
+        await until(pilot, lambda: isinstance(app.focused, OptionList))
+        desk.refusal = ModoseruError("ssh_unreachable", "shika does not answer", "")
+        app.screen.query_one(Input).focus()
+        await pilot.press("enter")
+        await until(pilot, lambda: "shika does not answer" in str(app.screen.query_one("#said", Static).render()))
+        assert not app.screen.query_one(OptionList).display
+        assert app.screen.query_one(OptionList).option_count == 0
+
+
 async def test_read_only_binds_no_post() -> None:
     async with opened(FakeDesk(fleet(), read_only=True)) as (app, desk, pilot):
         await pilot.press("p")

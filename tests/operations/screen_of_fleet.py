@@ -44,6 +44,11 @@ class Screen:
             while not true():
                 await self._pilot.pause()
 
+    async def drawn(self) -> None:
+        """What is known is painted: that is a frame later."""
+        await self.until(lambda: self.app._frame is None)
+        await self._pilot.pause()
+
     async def press(self, *keys: str) -> None:
         await self._pilot.press(*keys)
 
@@ -57,6 +62,7 @@ class Screen:
         before = self._looked_at(site)
         await self.press("c")
         await self.until(lambda: self._looked_at(site) != before)
+        await self.drawn()
         self.app.fleet.query_one(KeyLine).clear_told()
 
     def _looked_at(self, site: str) -> dt.datetime | None:
@@ -87,7 +93,7 @@ class Screen:
         if self._choosing:
             await self.press("enter")
             await self.until(lambda: ended() or asked())
-        await self._pilot.pause()
+        await self.drawn()
         found = ended()
         if found:
             await self.until(lambda: isinstance(self.app.screen, FleetScreen) and self.shows("D dismiss"))
@@ -116,6 +122,7 @@ async def on_screen(program: Program, size: tuple[int, int] = (120, 40), languag
             async with app.run_test(size=size) as pilot:
                 screen = Screen(app, pilot)
                 await screen.until(lambda: app.looked_at_all)
+                await screen.drawn()
                 yield screen
                 await screen.until(lambda: app.looked_at_all)
     finally:

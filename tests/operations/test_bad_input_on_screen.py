@@ -246,8 +246,7 @@ async def test_the_other_sites_are_backed_up_all_the_same(
             job = await screen.settled("b")
             assert job is not None
             assert job.well
-            # The job has ended; the next frame tells it.
-            await screen.until(lambda: re.search(rf"✔ {NEIGHBOUR} +backup +done", screen.painted))
+            assert re.search(rf"✔ {NEIGHBOUR} +backup +done", screen.painted)
             assert_told(screen, fault.sentence)
 
 

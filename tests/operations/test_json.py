@@ -254,7 +254,8 @@ def test_each_command_prints_exactly_the_keys_of_the_design(printed: dict[str, A
 def test_the_values_are_those_of_the_site(printed: dict[str, Answer]) -> None:
     backup, (site,) = printed["backup"].json, printed["check"].json["sites"]
     assert [step["name"] for step in backup["steps"]] == ["prepare", "database", "files", "seal", "retention"]
-    assert sum(step["seconds"] for step in backup["steps"]) == pytest.approx(backup["seconds"], abs=0.1)
+    # What comes before the first step (the agent's start) is in the whole alone, and each figure is rounded.
+    assert 0 < sum(step["seconds"] for step in backup["steps"]) <= backup["seconds"] + 0.001 * len(backup["steps"])
     assert printed["follow"].json == backup
     assert printed["generations"].json["generations"][-1]["id"] == backup["generation"]
     assert site["health"]["http_status"] == 200

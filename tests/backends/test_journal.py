@@ -522,22 +522,16 @@ async def test_a_cancelled_caller_leaves_the_journal_in_order(journal: Journal) 
 async def test_the_loop_never_waits_for_the_journal_even_while_another_process_holds_it(
     journal: Journal, tmp_path: Path
 ) -> None:
-    loop = asyncio.get_running_loop()
     holder = sqlite3.connect(tmp_path / "state" / "journal.db", isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     writing = asyncio.create_task(journal.remember("a", "health", health(), NOW))
-    worst, ticks = 0.0, 0
-    until = loop.time() + 0.3
-    while loop.time() < until:
-        before = loop.time()
+    for _ in range(100):
         await asyncio.sleep(0.001)
-        worst, ticks = max(worst, loop.time() - before), ticks + 1
+    # A loop that waits itself turns once, and finds the write given up when it turns again.
     assert not writing.done()
     holder.execute("ROLLBACK")
     holder.close()
     await writing
-    assert ticks > 20
-    assert worst < 0.2
 
 
 def test_the_default_place_is_the_one_named_or_the_platforms_own(

@@ -78,7 +78,7 @@ function let_go_of_old(Operation $operation, $newest)
         }
         $moment = strtotime($generation->summary['created']);
         $kept = isset($evidence[$id]) || $word->pins($generation) || $word->contradicts($generation);
-        if ($weekly >= $keep && time() - $moment >= $age && !$kept) {
+        if ($weekly >= $keep && max(0, time() - $moment) >= $age && !$kept) {
             $old[] = $generation;
         }
         $weekly += $word->counts($generation, $newest) && !$damage->spoils($generation) ? 1 : 0;

@@ -22,8 +22,7 @@ CACHED = rb"wp-content/cache(/.*)?"
 
 async def weekly(site: Small, agent: Agent, turn: object = 0, **more: Any) -> Story:
     site.write("wp-content/turn.txt", f"{turn}\n".encode() * 40)
-    # Several ids of one second run ahead of the clock, so "of no age" is a little less than none.
-    request: dict[str, Any] = {"reason": "weekly", "keep": 2, "min_age_s": -60} | more
+    request: dict[str, Any] = {"reason": "weekly", "keep": 2, "min_age_s": 0} | more
     story = await carry_out(agent, "snapshot", **request)
     assert story.outcome is Outcome.DONE, story.end
     return story
@@ -132,6 +131,18 @@ async def test_a_generation_that_cannot_be_read_is_neither_counted_nor_removed(
     assert story.notes("let_go") == []
     assert set(ids) < set(site.generations())
     assert packs(site) == set(site.generations())
+
+
+async def test_ids_ahead_of_the_clock_are_of_no_age(small: Callable[..., Small], servers: Servers) -> None:
+    """Several generations of one second get ids of the seconds to come."""
+    site = small()
+    agent = site.agent(servers)
+    await weekly(site, agent)
+    ahead = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
+    give(site, "last-id", ahead.strftime("%Y%m%dT%H%M%SZ").encode())
+    made = [(await weekly(site, agent, turn, keep=1)).end.generation for turn in range(1, 4)]
+    assert str(made[0]) > ahead.strftime("%Y%m%dT%H%M%SZ")
+    assert site.generations() == [made[-1]]
 
 
 async def test_packs_that_a_dead_retention_left_are_swept(small: Callable[..., Small], servers: Servers) -> None:

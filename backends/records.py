@@ -563,7 +563,7 @@ class Asked(Event, frozen=True, kw_only=True):
     subject: str
     """`look`: fetch the site's pages and say whether they are right."""
     token: str | None = None
-    """Name of the one-time page that resets opcache on the web side."""
+    """Name of the one-time page that renews opcache on the web side."""
     item: str | None = None
     expect: Expected | None = None
 

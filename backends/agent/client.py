@@ -77,7 +77,7 @@ A connection that ends before the last line is cut, never "done".
 | follow | operation, from | events from line `from` on, then {"state": "finished|waiting|orphaned"} |
 | cancel | operation | {"asked": bool}; the operation's own Finished says whether it was cancelled |
 | recover | | {"recovered": [{operation, outcome}]}; rolls what a dead process left behind back, or forward |
-| page | token | {"page": "modoseru-TOKEN.php"}: one GET of it below the site's URL resets opcache, answers
+| page | token | {"page": "modoseru-TOKEN.php"}: one GET of it below the site's URL renews opcache, answers
                   {"modoseru": TOKEN, "php": "8.2.1", "opcache": bool} and removes it |
 
 A verb that *launches* writes the request to `ops/ID/`, starts a process of its own there, replies
@@ -192,6 +192,7 @@ SOURCES = (
         "tables",
         "constraints",
         "undo",
+        "page",
         "post",
         "post_plan",
         "post_restore",
@@ -488,7 +489,7 @@ class Agent:
         await self._ask("recover", {}, timeout=600)
 
     async def page(self) -> str:
-        """Leaves the one-time page that resets opcache on the web side; returns its name."""
+        """Leaves the one-time page that renews opcache on the web side; returns its name."""
         return str((await self._ask("page", {"token": secrets.token_hex(16)}))["page"])
 
     # ---------------------------------------------------------------- operations

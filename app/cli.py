@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from app import cli_fleet
+from app import cli_fleet, cli_vault
+from app.cli_vault import identity_option
 from app.command_line import Options, command, run
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
+    from pathlib import Path
 
     from app.operations.intent import Intent
     from app.session import Session
@@ -154,8 +156,8 @@ async def generations(
     mark: tuple[str, str] | None,
     let_go: str | None,
 ) -> int:
-    """The generations of a site, newest first; pin one, or mark it clean or suspect."""
-    from app import speaking
+    """The generations of a site in both tiers, newest first; pin one, or mark it clean or suspect."""
+    from app import speaking, vault
     from app.operations import check as checks
     from app.operations import marking
 
@@ -163,18 +165,23 @@ async def generations(
         target = session.fleet.site(site)
         await marking.mark(session, target, pin=pin, unpin=unpin, mark=mark, let_go=let_go)
         found = await checks.seen(session, target)
-        speaking.generations(site, found.generations, found.gone, as_json=options.as_json)
+        both = [*found.generations, *await vault.remember(session, site)]
+        both.sort(key=lambda one: (one.id, one.tier), reverse=True)
+        speaking.generations(site, both, found.gone, as_json=options.as_json)
     return 0
 
 
 @command(main)
 @click.argument("site")
 @click.argument("generation", required=False)
-async def verify(options: Options, site: str, generation: str | None) -> int:
-    """Read every byte of a generation back, on its server, against its seal; the newest unless one is named.
+@click.option("--tier", type=click.Choice(["server", "vault"]), default="server", help="Where the generation lies.")
+@identity_option
+async def verify(options: Options, *, site: str, generation: str | None, tier: str, identity: Path | None) -> int:
+    """Read every byte of a generation back against its seal; the newest unless one is named.
 
-    A damaged pack is rebuilt where its bytes are found, in the live files or in other packs. Exit status 1 where it is
-    not whole, where no seal of it is kept here, or where another generation was taken away.
+    On its server a damaged pack is rebuilt where its bytes are found, in the live files or in other packs. In the vault
+    every object is asked for, and read where the identity is given; without it nobody knows that it can be read. Exit
+    status 1 where it is not whole, where no seal of it is kept here, or where another generation was taken away.
     """
     from app import performing, speaking
     from app.operations import guard
@@ -182,11 +189,33 @@ async def verify(options: Options, site: str, generation: str | None) -> int:
 
     async with _session(options) as session:
         target = session.fleet.site(site)
+        if tier == "vault":
+            return await _verify_vault(session, target, generation, identity, options)
         guard.writable(session, target, "nothing is begun")
         plan = await verifies.plan(session, target, generation)
         result = verifies.judged(plan, await performing.watched(session, plan.intent, options))
         speaking.verification(result, as_json=options.as_json)
     return 0 if result.outcome == "ok" else 1
+
+
+async def _verify_vault(
+    session: Session, site: Site, generation: str | None, identity: Path | None, options: Options
+) -> int:
+    from app import speaking, vault
+    from app.operations import vault_verify
+    from app.operations.verify import Verified
+
+    vault.settings(session)
+    key = vault.identity(identity)
+    kept = await vault_verify.chosen(session, site, generation)
+    outcome = ""
+    async for one in vault_verify.verify(session, site, kept, key):
+        if isinstance(one, Verified):
+            outcome = one.outcome
+            speaking.verification(one, as_json=options.as_json)
+        else:
+            speaking.event(site.name, one, options.progress)
+    return 0 if outcome == "ok" else 1
 
 
 @command(main)
@@ -250,20 +279,37 @@ async def operations(options: Options, site: str | None, ended: bool) -> int:
 
 @command(main)
 @click.argument("sites", nargs=-1, required=True, metavar="SITE...")
-@click.option("--tier", type=click.Choice(["server"]), default="server", help="Where the generation lies.")
+@click.option(
+    "--tier",
+    type=click.Choice(["server", "vault", "both"]),
+    default="server",
+    help="server: make one there; vault: copy the newest clean one off-site, and make it first where it is late.",
+)
 @click.option(
     "--reason", type=click.Choice(["hand", "weekly"]), default="hand", help="Only weekly ones take a slot of the eight."
 )
 async def backup(options: Options, sites: tuple[str, ...], tier: str, reason: str) -> int:
-    """Make a generation of each site."""
-    from app import performing
+    """Make a generation of each site, on its server, in the vault or in both."""
+    from app import performing, vault
     from app.operations import backup as plans
+    from app.operations import vault_plan
 
     async with _session(options) as session:
+        if tier != "server":
+            vault.recipients(session)
         chosen = _chosen(session, sites)
-        return await performing.perform(
-            session, chosen, lambda one: plans.plan(session, one, reason), options, yes=True
+
+        first = chosen if tier != "vault" else await vault_plan.late(session, chosen)
+        made = await performing.performed(
+            session, first, lambda one: plans.plan(session, one, reason), options, yes=True
         )
+        # Where that failed, what is there from before is no stand-in: the copy would be older than it says.
+        failed = {site.name for site, ended in zip(first, made, strict=True) if not performing.went_well(ended)}
+        second = [one for one in chosen if tier != "server" and one.name not in failed]
+        copied = await performing.performed(
+            session, second, lambda one: vault_plan.copy(session, one), options, yes=True
+        )
+        return performing.concluded([*first, *second], [*made, *copied], options)
 
 
 @command(main)
@@ -447,6 +493,7 @@ def _chosen(session: Session, names: tuple[str, ...]) -> list[Any]:
 
 main.add_command(cli_fleet.site)
 main.add_command(cli_fleet.key)
+main.add_command(cli_vault.vault)
 
 if __name__ == "__main__":
     main()

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from app.cli_vault import identity_option
 from app.command_line import Options, command
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from backends.records import Site
 
 
@@ -124,23 +127,37 @@ async def key_accept(options: Options, name: str, accept: str | None) -> int:
 
 @command(key, "new")
 @click.argument("file", type=click.Path(dir_okay=False))
-async def key_new(options: Options, file: str) -> int:
-    """Make an SSH key (ed25519) in FILE for the operators' logins; refuses to overwrite."""
-    from app import enrolment, speaking
+@click.option("--ssh", is_flag=True, help="An SSH key (ed25519) for the operators' logins instead.")
+async def key_new(options: Options, file: str, *, ssh: bool) -> int:
+    """Make the age identity in FILE that opens the vault, and print its recipient; refuses to overwrite."""
+    from app import enrolment, speaking, vault
 
-    speaking.said(enrolment.new_key(file), as_json=options.as_json)
+    made = enrolment.new_key(file) if ssh else vault.new_identity(file)
+    speaking.said(made, as_json=options.as_json)
+    if not ssh:
+        speaking.aside(vault.HOW_TO_KEEP)
     return 0
 
 
 @command(key, "test")
 @click.argument("names", nargs=-1, metavar="[SITE]...")
-async def key_test(options: Options, names: tuple[str, ...]) -> int:
-    """Log in to each account once, and say which of them refuse."""
-    from app import enrolment, speaking
+@click.option("--ssh", is_flag=True, help="Log in to each account once instead, and say which of them refuse.")
+@identity_option
+async def key_test(options: Options, names: tuple[str, ...], *, ssh: bool, identity: Path | None) -> int:
+    """Open the newest generation of each site that is in the vault, with the identity at hand."""
+    from app import enrolment, speaking, vault
+    from app.operations import vault_catalogue
 
     async with enrolment.opened(options.config, read_only=True) as held:
-        rows = [await enrolment.login(held, one) for one in _sites(held.fleet.sites, held.fleet.site, names)]
-    speaking.table("logins", rows, ("site", "account", "state", "detail"), as_json=options.as_json)
+        sites = _sites(held.fleet.sites, held.fleet.site, names)
+        if ssh:
+            rows = [await enrolment.login(held, one) for one in sites]
+            speaking.table("logins", rows, ("site", "account", "state", "detail"), as_json=options.as_json)
+        else:
+            vault.settings(held)
+            key = vault.wanted_identity(identity)
+            rows = [await vault_catalogue.opening(held, one.name, key) for one in sites]
+            speaking.table("vault", rows, ("site", "generation", "state", "detail"), as_json=options.as_json)
     return 0 if all(row["state"] == "ok" for row in rows) else 1
 
 

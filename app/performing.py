@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from app import prompting, speaking
 from app.operations import guard
 from app.operations.intent import Intent, same_word
+from app.operations.summary import summarise
 from backends.records import AnyEvent, ModoseruError, Operation, Outcome, Site, Started
 
 if TYPE_CHECKING:
@@ -26,7 +27,22 @@ AT_ONCE = 4
 async def perform(
     session: Session, sites: Sequence[Site], plan: Callable[[Site], Awaitable[Intent]], options: Options, *, yes: bool
 ) -> int:
-    """Plans all, asks once for each, begins those that were agreed to; returns the exit status of the worst.
+    """`performed`, printed; returns the exit status of the worst."""
+    return concluded(sites, await performed(session, sites, plan, options, yes=yes), options)
+
+
+def concluded(sites: Sequence[Site], results: Sequence[Operation | ModoseruError], options: Options) -> int:
+    """Prints how operations ended, one a site; returns the exit status of the worst. Raises a lone one's error."""
+    if len(results) == 1 and isinstance(results[0], ModoseruError):
+        raise results[0]
+    speaking.results([site.name for site in sites], results, as_json=options.as_json)
+    return max((_code(one) for one in results), key=_severity, default=0)
+
+
+async def performed(
+    session: Session, sites: Sequence[Site], plan: Callable[[Site], Awaitable[Intent]], options: Options, *, yes: bool
+) -> list[Operation | ModoseruError]:
+    """Plans all, asks once for each, begins those that were agreed to.
 
     A site that cannot be planned or begun does not keep the others from it. Read-only: not even planned.
     """
@@ -53,11 +69,7 @@ async def perform(
         asked = isinstance(intent, Intent) and intent.danger and not yes
         intents.append(await _asked(intent, options) if isinstance(intent, Intent) and asked else intent)
     with _Interrupts() as interrupts:
-        results = await asyncio.gather(*(ended(intent) for intent in intents))
-    if len(results) == 1 and isinstance(results[0], ModoseruError):
-        raise results[0]
-    speaking.results([site.name for site in sites], results, as_json=options.as_json)
-    return max((_code(one) for one in results), key=_severity, default=0)
+        return await asyncio.gather(*(ended(intent) for intent in intents))
 
 
 async def watched(session: Session, intent: Intent, options: Options) -> list[AnyEvent]:
@@ -76,6 +88,10 @@ def _cancelled(name: str) -> ModoseruError:
     error = ModoseruError("cancelled", f"cancelled; nothing was begun on {name}", "begun again, it goes on from there")
     error.exit_code = 130
     return error
+
+
+def went_well(ended: Operation | ModoseruError) -> bool:
+    return isinstance(ended, Operation) and ended.outcome is Outcome.DONE
 
 
 def _code(ended: Operation | ModoseruError) -> int:
@@ -193,7 +209,7 @@ class _Watched:
             await events.aclose()
             if self._cancelling is not None:
                 self._cancelling.cancel()
-        return guard.summarise(self._operation, self._site.name, kind, self.seen)
+        return summarise(self._operation, self._site.name, kind, self.seen)
 
     def _left_running(self, kind: str) -> ModoseruError:
         """Exit code 3: it may yet change the site, so nobody may take that for what it was before."""

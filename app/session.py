@@ -32,9 +32,13 @@ class Session:
     """Connections are made when they are first needed, and what makes them is imported then: the dashboard paints its
     first frame from the journal alone (FACTS 9)."""
 
-    def __init__(self, fleet: Fleet, journal: Journal, *, read_only: bool) -> None:
+    def __init__(self, fleet: Fleet, journal: Journal, *, state: Path, read_only: bool) -> None:
+        """`state`: the folder in which the journal lies, and what this machine keeps beside it."""
         self.fleet = fleet
         self.journal = journal
+        self.state = state
+        self.cancels: dict[str, asyncio.Event] = {}
+        """What this process carries out itself, by operation; set, it stops."""
         self.read_only = read_only or fleet.settings.fleet.read_only
         self.who = f"{_user()}@{socket.gethostname()}"
 
@@ -86,8 +90,9 @@ async def opened(
     """
     if fleet is None:
         fleet = await asyncio.to_thread(fleets.load, folder)
-    book = await Journal.open(journal or journal_path(folder))
-    session = Session(fleet, book, read_only=read_only)
+    path = journal or journal_path(folder)
+    book = await Journal.open(path)
+    session = Session(fleet, book, state=path.parent, read_only=read_only)
     try:
         yield session
     finally:

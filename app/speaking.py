@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from app.fleet import Fleet
     from app.operations.post import Found
     from app.operations.update import Pending
+    from app.operations.vault_catalogue import Doctor, Rebuilt
     from app.operations.verify import Verified
     from backends.agent.client import Post, Preview
 
@@ -193,10 +194,39 @@ def verification(found: Verified, *, as_json: bool) -> None:
     _line(f"{found.site} {found.generation}: {found.outcome}, {found.checked_bytes / 1e6:,.1f} MB read")
     for problem in found.problems:
         _line(f"  {problem.path}: {problem.what}{'; healed' if problem.healed else ''}")
-    if found.outcome == "unknown":
+    if found.outcome == "unknown" and found.tier == "vault" and not found.checked_bytes:
+        _line("  it is stored; that it can be read nobody has shown: name the identity with --identity")
+    elif found.outcome == "unknown":
         _line("  whole by the server's own word; no seal of it is kept here")
     elif any(not one.healed and not one.path.startswith("generations/") for one in found.problems):
         aside(f"  → do not restore it; take another one: modoseru generations {found.site}")
+
+
+def doctor(found: Doctor, *, as_json: bool) -> None:
+    if as_json:
+        _json(found)
+        return
+    able = found.abilities
+    answers = {True: "yes", False: "no", None: "unknown"}
+    _line(found.place)
+    _line(f"  keeps versions: {answers[able.versioning]}; locks: {able.lock or 'none'}")
+    _line(f"  refuses to overwrite: {answers[able.conditional]}; compares checksums: {answers[able.checksums]}")
+    _line(f"  these credentials can delete: {answers[able.may_delete]}")
+    if found.orphans:
+        _line(f"  {found.orphans} pieces ({found.orphan_bytes / 1e6:,.1f} MB) that no known entry names")
+    for name in found.missing:
+        _line(f"  {name} is missing: modoseru verify --tier vault says of which generation")
+    for problem in found.problems:
+        _line(f"  ! {problem}")
+
+
+def rebuilt(found: Rebuilt, *, as_json: bool) -> None:
+    if as_json:
+        _json(found)
+        return
+    _line(f"{found.place}: {found.entries} generations of {len(found.sites)} sites")
+    for problem in found.problems:
+        _line(f"  ! {problem}")
 
 
 def difference(fleet: Fleet, found: Difference, *, everything: bool, as_json: bool) -> None:

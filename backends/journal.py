@@ -20,6 +20,7 @@ import platformdirs
 from msgspec import Struct
 
 from backends.journal_cache import Cache
+from backends.journal_catalogue import Catalogue
 from backends.journal_file import BUSY_S, JournalBroken, JournalFile, moment, stamp
 from backends.records import GENERATION_ID, AnyEvent, ModoseruError, Operation, encode, visible
 
@@ -73,6 +74,7 @@ class Journal:
     def __init__(self, file: JournalFile) -> None:
         self._file = file
         self.cache = Cache(file)
+        self.catalogue = Catalogue(file)
 
     @classmethod
     async def open(cls, path: Path, *, busy: float = BUSY_S) -> Journal:

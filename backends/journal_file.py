@@ -51,6 +51,16 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             site TEXT, outcome TEXT NOT NULL, detail TEXT NOT NULL)""",
         "CREATE TABLE cache (name TEXT PRIMARY KEY, value TEXT NOT NULL, at TEXT NOT NULL)",
     ),
+    (
+        """CREATE TABLE vault_entry (
+            object TEXT PRIMARY KEY, version TEXT NOT NULL, site TEXT NOT NULL, generation TEXT NOT NULL,
+            locked_until TEXT, text TEXT NOT NULL)""",
+        "CREATE INDEX vault_entry_site ON vault_entry (site)",
+        """CREATE TABLE vault_piece (
+            site TEXT NOT NULL, generation TEXT NOT NULL, part TEXT NOT NULL, number INTEGER NOT NULL,
+            name TEXT NOT NULL, version TEXT NOT NULL, size BIGINT NOT NULL, sha256 TEXT NOT NULL,
+            PRIMARY KEY (site, generation, part, number))""",
+    ),
 )
 """What brings schema N to N + 1; entries are appended, never changed. `PRAGMA user_version` is the schema."""
 

@@ -8,8 +8,9 @@ import pytest
 
 from tests.lab.fixtures import fresh_site, lab
 from tests.lab.layout import DEFAULT_ROOT
+from tests.store.fixtures import home, on_weed, s3_servers
 
-__all__ = ["fresh_site", "lab"]
+__all__ = ["fresh_site", "home", "lab", "on_weed", "s3_servers"]
 
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     # Before any lab is made: each of the processes that share a run has its own.

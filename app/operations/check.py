@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from app import policy, readiness
 from app.readiness import Known
+from app.vault import OffSite
 from backends.records import (
     Certificate,
     Contact,
@@ -60,6 +61,7 @@ async def last_known(session: Session, sites: Sequence[Site] | None = None) -> l
     domain, inspection = await all_of("domain", Domain), await all_of("inspection", Inspection)
     contact, generations = await all_of("contact", Contact), await all_of("generations", SealedGenerations)
     drill = await all_of("drill", Drill)
+    off_site = await all_of("vault", OffSite)
     now = dt.datetime.now(dt.UTC)
 
     def known(name: str) -> Known:
@@ -70,8 +72,10 @@ async def last_known(session: Session, sites: Sequence[Site] | None = None) -> l
             domain=_first(domain, name),
             inspection=inside,
             contact=_first(contact, name),
-            generations=_rehearsed(
-                seen[0].generations if seen else inside.generations if inside else None, _first(drill, name)
+            generations=_both(
+                seen[0].generations if seen else inside.generations if inside else None,
+                _first(off_site, name),
+                _first(drill, name),
             ),
             drill=_first(drill, name),
             gone=seen[0].gone if seen else (),
@@ -80,12 +84,18 @@ async def last_known(session: Session, sites: Sequence[Site] | None = None) -> l
     return [readiness.status(site, known(site.name), now) for site in (session.fleet.sites if sites is None else sites)]
 
 
-def _rehearsed(generations: tuple[Generation, ...] | None, drill: Drill | None) -> tuple[Generation, ...] | None:
-    if generations is None or drill is None or not drill.ok:
-        return generations
-    return tuple(
-        msgspec.structs.replace(one, drilled_at=drill.at) if one.id == drill.generation else one for one in generations
-    )
+def _both(
+    server: tuple[Generation, ...] | None, off_site: OffSite | None, drill: Drill | None
+) -> tuple[Generation, ...] | None:
+    """None: nothing is known of the server, and nothing lies in the vault."""
+    there = off_site.generations if off_site else ()
+    if server is None:
+        return there or None
+    if drill is not None and drill.ok:
+        server = tuple(
+            msgspec.structs.replace(one, drilled_at=drill.at) if one.id == drill.generation else one for one in server
+        )
+    return server + there
 
 
 def _first(found: Mapping[str, tuple[T, dt.datetime]], name: str) -> T | None:

@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
-import itertools
-import random
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from app import policy
-from app.operations import check, core, look, transfer, update
+from app.operations import check, core, here, look, transfer, update, vault_copy
 from app.operations.intent import Intent
+from app.operations.patience import FIRST_PAUSE, LONGEST_PAUSE, PATIENCE, jittered, passes
+from app.operations.summary import summarise
 from backends import ssh
 from backends.agent.client import Agent, AgentError, Ended, Launched
 from backends.journal import JournalBroken, SealConflict
@@ -38,7 +38,6 @@ from backends.records import (
     Site,
     Started,
     Step,
-    StepTime,
 )
 
 if TYPE_CHECKING:
@@ -46,16 +45,11 @@ if TYPE_CHECKING:
 
 ALREADY_ANSWERED = 0.3
 """Seconds in which a journal that is read again shows that its question has an answer."""
-PATIENCE = 600.0
-"""Seconds for which a lost connection is tried again; the operation goes on without us."""
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 RECOVERIES = 3
 DRILLS_KEPT = 11
 """Earlier drills whose seconds are kept for the trend: a year of monthly ones."""
 DISPROVED = {"drill_failed", "damaged"}
 """Codes of a drill that ran and found the generation wanting; any other failure is a drill that could not run."""
-PASSING = {"cut", "ssh_lost", "ssh_timeout", "ssh_unreachable", "ssh_channel", "ssh_busy"}
-"""A cut connection and a host that does not answer pass; a refusal of the account or of the agent does not."""
 
 
 class Refused(ModoseruError):  # noqa: N818 - says what happened
@@ -104,6 +98,12 @@ async def start(session: Session, intent: Intent, *, confirmed: bool) -> AsyncGe
     """
     allowed(session, intent, confirmed=confirmed)
     await session.journal.audit(session.who, "guard", intent.kind, intent.site.name, "asked", intent.question)
+    if intent.copy is not None:
+        work = vault_copy.copy(session, intent.site, intent.copy)
+        async with contextlib.aclosing(here.carry_out(session, intent, work)) as events:
+            async for event in events:
+                yield event
+        return
     agent = session.agent(intent.site)
     try:
         async with contextlib.aclosing(_brought(session, intent)) as brought:
@@ -143,7 +143,7 @@ async def _brought(session: Session, intent: Intent) -> AsyncGenerator[AnyEvent]
                 raise
             text = f"{error.message}; it goes on from the last piece that arrived"
             yield Note(at=dt.datetime.now(dt.UTC), code="reconnecting", text=text, level="warning")
-        await asyncio.sleep(_jittered(pause))
+        await asyncio.sleep(jittered(pause))
         pause = min(LONGEST_PAUSE, pause * 2)
 
 
@@ -152,6 +152,11 @@ async def follow(session: Session, site: Site, operation: str) -> AsyncGenerator
 
     In read-only mode it only reads: a question is left to another client. Raises as `start` does.
     """
+    if here.is_here(operation):
+        async with contextlib.aclosing(here.told(session, operation)) as told:
+            async for event in told:
+                yield event
+        return
     agent = session.agent(site)
     try:
         async with contextlib.aclosing(_Attended(session, site, agent).run(operation=operation)) as events:
@@ -175,36 +180,9 @@ async def cancel(session: Session, site: Site, operation: str) -> bool:
     """Asks the operation to stop; True where it was still running. Its own Finished says whether it was cancelled."""
     writable(session, site, "nothing is cancelled")
     await session.journal.audit(session.who, "guard", "cancel", site.name, "asked", operation)
+    if here.is_here(operation):
+        return here.cancel(session, operation)
     return await session.agent(site).cancel(operation)
-
-
-def summarise(operation: str, site: str, kind: str, events: list[AnyEvent]) -> Operation:
-    """The record that `--json` prints (DESIGN 7), from the operation's events."""
-    started = next((event.at for event in events if isinstance(event, Started)), None)
-    finished = next((event for event in events if isinstance(event, Finished)), None)
-    ends = [event for event in events if isinstance(event, (Step, Finished))]
-    steps = tuple(
-        StepTime(name=step.name, seconds=round((after.at - step.at).total_seconds(), 3))
-        for step, after in itertools.pairwise(ends)
-        if isinstance(step, Step)
-    )
-    return Operation(
-        operation=operation,
-        site=site,
-        kind=kind,
-        outcome=finished.outcome if finished else None,
-        generation=finished.generation if finished else None,
-        seconds=round((finished.at - started).total_seconds(), 3) if finished and started else None,
-        steps=steps,
-        detail=finished.detail if finished else "",
-        started=started,
-    )
-
-
-def passes(error: ModoseruError) -> bool:
-    """Whether a failure to reach the server may be gone at the next try. A jump host fails for its own reason."""
-    cause = error.cause if isinstance(error, ssh.Refused) else None
-    return (cause or error.code) in PASSING
 
 
 class _Attended:
@@ -238,7 +216,7 @@ class _Attended:
                 except (AgentError, ssh.Refused) as error:
                     for note in self._bear(error):
                         yield note
-                    await asyncio.sleep(_jittered(self._pause))
+                    await asyncio.sleep(jittered(self._pause))
                     self._pause = min(LONGEST_PAUSE, self._pause * 2)
                 except JournalBroken as error:
                     if not self._begun:
@@ -353,7 +331,7 @@ class _Attended:
                 # The operation waits for this answer; nobody else may be there to give it.
                 if self._clock() > until:
                     raise
-            await asyncio.sleep(_jittered(pause))
+            await asyncio.sleep(jittered(pause))
             pause = min(LONGEST_PAUSE, pause * 2)
 
     async def _end(self, finished: Finished) -> list[Note]:
@@ -406,10 +384,6 @@ class _Attended:
                 before=before[:DRILLS_KEPT],
             )
             await self._session.journal.remember(self._site.name, "drill", drill, finished.at)
-
-
-def _jittered(pause: float) -> float:
-    return pause * random.uniform(0.7, 1.3)  # noqa: S311 - jitter, not a secret
 
 
 def exit_code(outcome: Outcome | None) -> int:

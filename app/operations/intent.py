@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from app.operations.transfer import Bring
+from app.operations.vault_copy import Copy
 from backends.records import Credentials, Site
 
 
@@ -15,12 +16,14 @@ class Intent(Struct, frozen=True, kw_only=True):
     """One operation on one site, planned and not yet begun. `guard.start` is the only way to begin it."""
 
     kind: str
-    """`backup`, `restore`, `undo`, `update`, `drill`, `verify`."""
+    """`backup`, `restore`, `undo`, `update`, `drill`, `verify`; `vault`: a copy into it."""
     site: Site
-    verb: str
-    """The agent's verb that launches it."""
-    request: dict[str, Any]
+    verb: str = ""
+    """The agent's verb that launches it; none where this process does it."""
+    request: dict[str, Any] = {}
     """The verb's own fields."""
+    copy: Copy | None = None
+    """What this process does itself instead of launching a verb."""
     question: str = ""
     """What the prompt asks, one sentence."""
     goes: tuple[str, ...] = ()

@@ -36,11 +36,24 @@ class SealedPack(Sealed, frozen=True):
     id: Annotated[str, Meta(pattern=r"^\d{8}T\d{6}Z\Z")]
 
 
-class Summary(Struct, frozen=True):
-    """Of a generation's summary, what tells its parts apart."""
+class SealedDump(Sealed, frozen=True):
+    plain: Size
 
+
+class Counts(Struct, frozen=True):
+    files: Size
+    bytes: Size
+    tables: Size
+    rows: Size
+
+
+class Summary(Struct, frozen=True):
+    """Of a generation's summary, what tells its parts apart, and what it would restore."""
+
+    created: dt.datetime
+    counts: Counts
     manifest: Sealed
-    dump: Sealed
+    dump: SealedDump
     packs: tuple[SealedPack, ...]
 
     def parts(self) -> dict[str, Sealed]:

@@ -65,11 +65,12 @@ WITH_A_SITE = (
 def test_the_commands_are_those_of_the_design() -> None:
     assert {words[0] for words in COMMANDS} >= {
         *("demo", "status", "check", "backup", "generations", "verify", "diff", "restore", "undo", "updates"),
-        *("update", "operations", "follow", "cancel", "site", "key"),
+        *("update", "operations", "follow", "cancel", "site", "key", "vault"),
     }
     assert {words for words in COMMANDS if len(words) > 1} == {
         *(("site", one) for one in ("add", "list", "test", "remove")),
         *(("key", one) for one in ("new", "show", "accept", "test")),
+        *(("vault", one) for one in ("doctor", "rebuild")),
     }
 
 
@@ -289,15 +290,15 @@ def test_a_question_that_is_answered_with_no_changes_nothing(program: Program) -
 
 def test_a_new_key_is_private_and_overwrites_nothing(program: Program, tmp_path: Path) -> None:
     file = tmp_path / "key"
-    made = program("key", "new", str(file), "--json").json
+    made = program("key", "new", str(file), "--ssh", "--json").json
     assert made["key"] == str(file)
     assert made["public"].split()[0] == "ssh-ed25519"
     assert file.stat().st_mode & 0o777 == 0o600
     assert Path(f"{file}.pub").read_text().strip() == made["public"]
     before = file.read_bytes()
-    assert program("key", "new", str(file), "--json", code=2).error["code"] == "key_exists"
+    assert program("key", "new", str(file), "--ssh", "--json", code=2).error["code"] == "key_exists"
     assert file.read_bytes() == before
-    assert program("key", "new", str(tmp_path / "no" / "key"), "--json", code=2).error["code"] == "key_unwritable"
+    assert program("key", "new", str(tmp_path / "no" / "key"), "--ssh", "--json", code=2).error["code"] == "key_unwritable"
 
 
 def test_site_list_tells_what_the_files_say(program: Program) -> None:

@@ -112,7 +112,7 @@ def test_a_changed_host_key_is_shown_and_pinned_only_by_its_fingerprint(lab: Lab
     program("key", "accept", NAME, "--accept", row["shown"], "--json")
     (row,) = program("key", "show", NAME, "--json").json["keys"]
     assert row["state"] == "pinned"
-    (login,) = program("key", "test", NAME, "--json").json["logins"]
+    (login,) = program("key", "test", NAME, "--ssh", "--json").json["logins"]
     assert login["state"] == "ok"
     kept = tomllib.loads((program.config / "sites.d" / f"{NAME}.toml").read_text())
     assert kept["web"]["connect"] == site.connect
@@ -123,15 +123,15 @@ def test_a_new_key_logs_in_once_the_account_knows_it(
     lab: Lab, fresh_site: Fresh, program: Program, tmp_path: Path
 ) -> None:
     site = fresh_site(NAME)
-    made = program("key", "new", str(tmp_path / "new"), "--json").json
+    made = program("key", "new", str(tmp_path / "new"), "--ssh", "--json").json
     program.write_site(site, {"ssh.key": made["key"]})
-    (login,) = program("key", "test", NAME, "--json", code=1).json["logins"]
+    (login,) = program("key", "test", NAME, "--ssh", "--json", code=1).json["logins"]
     assert login["state"] == "ssh_auth"
     authorized = site.home / ".ssh" / "authorized_keys"
     before = authorized.read_text()
     try:
         authorized.write_text(f"{before}{made['public']}\n")
-        (login,) = program("key", "test", NAME, "--json").json["logins"]
+        (login,) = program("key", "test", NAME, "--ssh", "--json").json["logins"]
         assert login["state"] == "ok"
     finally:
         authorized.write_text(before)
@@ -139,7 +139,7 @@ def test_a_new_key_logs_in_once_the_account_knows_it(
 
 def test_every_login_is_tried_though_some_are_refused(lab: Lab, program: Program, tmp_path: Path) -> None:
     program.write_site(lab.site(NAME), {"ssh.user": "nobody-here"})
-    rows = {row["site"]: row["state"] for row in program("key", "test", "--json", code=1).json["logins"]}
+    rows = {row["site"]: row["state"] for row in program("key", "test", "--ssh", "--json", code=1).json["logins"]}
     assert rows.pop(NAME) == "ssh_auth"
     assert set(rows.values()) == {"ok"}
     assert len(rows) == 4

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from app.operations import backup, guard, restore
+from app.operations import backup, guard, patience, restore
 from app.operations.intent import Intent, same_word
 from app.session import Session
 from backends import ssh
@@ -385,7 +385,7 @@ def test_of_two_that_start_at_once_one_is_told_who_is_busy(site: LabSite, progra
     ],
 )
 def test_a_failure_is_tried_again_only_where_it_may_pass(code: str, cause: str | None, passing: bool) -> None:
-    assert guard.passes(ssh.Refused(code, "", cause=cause)) is passing
+    assert patience.passes(ssh.Refused(code, "", cause=cause)) is passing
 
 
 @pytest.mark.parametrize(("typed", "same"), [("ＫＯＧＹＯ．example ", True), ("kogyo.exampl", False), ("", False)])

@@ -1,0 +1,24 @@
+"""How long a connection that was lost is tried again, and which failures are of that kind."""
+
+from __future__ import annotations
+
+import random
+
+from backends import ssh
+from backends.records import ModoseruError
+
+PATIENCE = 600.0
+"""Seconds for which a lost connection is tried again; what runs on the server goes on without us."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+PASSING = {"cut", "ssh_lost", "ssh_timeout", "ssh_unreachable", "ssh_channel", "ssh_busy"}
+"""A cut connection and a host that does not answer pass; a refusal of the account or of the agent does not."""
+
+
+def passes(error: ModoseruError) -> bool:
+    """Whether a failure to reach the server may be gone at the next try. A jump host fails for its own reason."""
+    cause = error.cause if isinstance(error, ssh.Refused) else None
+    return (cause or error.code) in PASSING
+
+
+def jittered(pause: float) -> float:
+    return pause * random.uniform(0.7, 1.3)  # noqa: S311 - jitter, not a secret

@@ -1,0 +1,253 @@
+"""Copies a generation of a site's server into the vault: from the server through this machine into the store.
+
+What leaves the server is compared with its summary on the way, and the summary with the seal that is kept here; in
+clear nothing touches this machine's disk. Packs that an earlier copy stored are named again, not stored again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from app import vault
+from app.operations.patience import FIRST_PAUSE, LONGEST_PAUSE, PATIENCE, jittered, passes
+from app.operations.transfer import Bring, summary_of
+from backends import ssh
+from backends.agent.client import PIECE as CROSSING
+from backends.agent.client import Agent, AgentError
+from backends.agent.client import Piece as Crossed
+from backends.journal_catalogue import Kept
+from backends.records import AnyEvent, Finished, Note, Outcome, Progress, Site, Step
+from backends.vault import Entry, Holds, Part, Piece, part_name
+
+if TYPE_CHECKING:
+    from app.session import Session
+    from backends.store import Store
+    from backends.vault_streams import Storing
+
+AHEAD = 3
+"""Pieces of a part that are asked for before the last one came: each is a round trip and a start of PHP."""
+TOLD_EVERY = 0.25
+
+
+class Copy(Struct, frozen=True, kw_only=True):
+    """Which generation of the site's server is copied."""
+
+    generation: str
+
+
+async def copy(session: Session, site: Site, wanted: Copy) -> AsyncGenerator[AnyEvent]:
+    """Its events, without Started. Cut or closed it leaves pieces that the next attempt goes on from; an entry of the
+    catalogue is written last, so that the vault never names what is not in it.
+
+    Raises NoVault, SealingError, StoreError, AgentError, backends.ssh.Refused.
+    """
+    from backends.sealing import Recipients
+    from backends.vault_streams import Storing
+
+    settings = vault.settings(session)
+    recipients = Recipients(vault.recipients(session))
+    yield Step(at=_now(), name="prepare")
+    agent = session.agent(site)
+    bring = await summary_of(agent, site, wanted.generation)
+    kept = (await session.journal.seals(site.name)).get(wanted.generation)
+    if kept is not None and kept != bring.seal:
+        raise AgentError(
+            "damaged", f"{wanted.generation} is not the generation that was sealed", f"see modoseru verify {site.name}"
+        )
+    async with vault.opened(session) as store:
+        lock = vault.lock(settings, _now())
+        work = _Copying(session, site, store, Storing(store, recipients, vault.scratch(session), lock), bring)
+        if there := await work.there():
+            until = await work.extended(lock.until if lock else None)
+            await session.journal.catalogue.keep(msgspec.structs.replace(there, locked_until=until))
+            await vault.remember(session, site.name)
+            detail = "it is in the vault already"
+            yield Finished(at=_now(), outcome=Outcome.DONE, generation=wanted.generation, detail=detail)
+            return
+        await work.look(agent)
+        yield Step(at=_now(), name="store")
+        async with contextlib.aclosing(_watched(work)) as progress:
+            async for event in progress:
+                yield event
+        yield Step(at=_now(), name="seal")
+        kept_until = await work.extended(lock.until if lock else None)
+        entry = work.entry()
+        item = await work.storing.entry(entry)
+        found = Kept(entry=entry, object=item.name, version=item.version, locked_until=kept_until)
+        await session.journal.catalogue.keep(found)
+    await vault.remember(session, site.name)
+    if lock is None:
+        yield Note(
+            at=_now(), code="not_immutable", level="warning",
+            text="the vault holds no locks: whoever has its key can delete what is in it",
+        )  # fmt: skip
+    yield Finished(at=_now(), outcome=Outcome.DONE, generation=wanted.generation, detail=work.told())
+
+
+class _Copying:
+    """One generation on its way: what is stored already, and what still has to cross."""
+
+    def __init__(self, session: Session, site: Site, store: Store, storing: Storing, bring: Bring) -> None:
+        self._session, self._site, self._store, self._bring = session, site, store, bring
+        self.storing = storing
+        self._summary = bring.summary()
+        parts = self._summary.parts().items()
+        self._wanted = [Part(part_name(what), part.size, part.sha256) for what, part in parts]
+        self._names = {part_name(what): what for what, _ in parts}
+        self._done: dict[str, Part] = {}
+        self._before: dict[str, list[Piece]] = {}
+        self._agent: Agent | None = None
+        self._old: list[tuple[str, str]] = []
+        self.done, self.stored = 0, 0
+        self.total = sum(part.size for part in self._wanted)
+
+    async def there(self) -> Kept | None:
+        """The entry of this very generation, where the store has all of it."""
+        for kept in await self._session.journal.catalogue.entries(self._site.name):
+            entry, item = kept.entry, await self._store.head(kept.object, kept.version or None)
+            if (entry.generation, entry.seal) != (self._bring.generation, self._bring.seal) or item is None:
+                continue
+            if await self._all_there(entry.pieces()):
+                self._old = [(kept.object, kept.version), *_objects(entry.pieces())]
+                return kept
+        return None
+
+    async def look(self, agent: Agent) -> None:
+        """Finds what need not cross: packs of earlier entries, and pieces of an attempt that ended."""
+        self._agent = agent
+        catalogue, site = self._session.journal.catalogue, self._site.name
+        known = {(part.size, part.sha256): part for kept in await catalogue.entries(site) for part in kept.entry.parts}
+        for part in self._wanted:
+            old = known.get((part.size, part.sha256))
+            if old is not None and part.name.startswith("packs/") and await self._all_there(old.pieces):
+                self._done[part.name] = Part(part.name, part.size, part.sha256, old.pieces)
+                self._old += _objects(old.pieces)
+                self.done += part.size
+                continue
+            begun = await catalogue.pieces(site, self._bring.generation, part.name)
+            self._before[part.name] = begun if await self._all_there(begun) else []
+
+    async def _all_there(self, pieces: Sequence[Piece]) -> bool:
+        """Whether the store still has each as it was stored: an entry that names what is gone would be a lie."""
+        for piece in pieces:
+            item = await self._store.head(piece.object, piece.version or None)
+            if item is None or item.size != piece.size or (item.sha256 or piece.sha256) != piece.sha256:
+                return False
+        return True
+
+    async def store(self) -> None:
+        """All parts that are not there yet, the summary last."""
+        for part in self._wanted:
+            if part.name not in self._done:
+                await self._part(part, self._from_server(part))
+        text = self._bring.text
+
+        async def summary() -> AsyncIterator[bytes]:
+            yield text
+
+        await self._part(Part("summary.json", len(text), self._bring.seal), summary())
+
+    async def _part(self, part: Part, source: AsyncIterator[bytes]) -> None:
+        catalogue, site = self._session.journal.catalogue, self._site.name
+
+        async def kept(number: int, piece: Piece) -> None:
+            self.stored += piece.size
+            await catalogue.piece(site, self._bring.generation, part.name, number, piece)
+
+        begun = self._before.get(part.name, [])
+        self._old += _objects(begun)
+        self._done[part.name] = await self.storing.part(part, source, begun, kept)
+
+    async def _from_server(self, part: Part) -> AsyncIterator[bytes]:
+        """The part's bytes in their order, a few pieces ahead of who takes them."""
+        what, generation = self._names[part.name], self._bring.generation
+        offsets = deque(range(0, part.size, CROSSING))
+        coming: deque[asyncio.Task[bytes]] = deque()
+
+        async def piece(offset: int) -> bytes:
+            found = await self._patiently(generation, what, offset)
+            if found.size != part.size or len(found.content) != min(CROSSING, part.size - offset):
+                raise AgentError("damaged", f"{part.name} is not what was sealed", f"modoseru verify {self._site.name}")
+            return found.content
+
+        try:
+            while offsets or coming:
+                while offsets and len(coming) < AHEAD:
+                    coming.append(asyncio.create_task(piece(offsets.popleft())))
+                content = await coming[0]
+                coming.popleft()
+                self.done += len(content)
+                yield content
+        finally:
+            for task in coming:
+                task.cancel()
+            await asyncio.gather(*coming, return_exceptions=True)
+
+    async def _patiently(self, generation: str, what: str, offset: int) -> Crossed:
+        """Asks again where the connection was lost."""
+        assert self._agent is not None
+        clock = asyncio.get_running_loop().time
+        until, pause = clock() + PATIENCE, FIRST_PAUSE
+        while True:
+            try:
+                return await self._agent.piece(generation, what, offset)
+            except (AgentError, ssh.Refused) as error:
+                if not passes(error) or clock() > until:
+                    raise
+            await asyncio.sleep(jittered(pause))
+            pause = min(LONGEST_PAUSE, pause * 2)
+
+    async def extended(self, until: dt.datetime | None) -> dt.datetime | None:
+        """Locks what was there before as long as what was stored now. Returns until when all of it is locked."""
+        if until is None:
+            return None
+        mode = vault.settings(self._session).lock
+        for name, version in self._old:
+            await self._store.extend(name, version, until, mode=mode)
+        return until
+
+    def entry(self) -> Entry:
+        counts = self._summary.counts
+        return Entry(
+            site=self._site.name,
+            generation=self._bring.generation,
+            created=self._summary.created,
+            stored=_now(),
+            holds=Holds(counts.files, counts.bytes + self._summary.dump.plain, counts.tables, counts.rows),
+            parts=(self._done["summary.json"], *(self._done[part.name] for part in self._wanted)),
+        )
+
+    def told(self) -> str:
+        new = sum(1 for name in self._done if name.startswith("packs/") and name in self._before)
+        packs = sum(1 for name in self._done if name.startswith("packs/"))
+        return f"{new} of {packs} packs were new to the vault, {self.stored} bytes stored"
+
+
+async def _watched(work: _Copying) -> AsyncGenerator[AnyEvent]:
+    """How far `store` is, until it ends. Raises what it raises."""
+    storing = asyncio.create_task(work.store())
+    try:
+        while not storing.done():
+            yield Progress(at=_now(), done=work.done, total=work.total)
+            await asyncio.wait((storing,), timeout=TOLD_EVERY)
+        await storing
+        yield Progress(at=_now(), done=work.done, total=work.total)
+    finally:
+        storing.cancel()
+        await asyncio.gather(storing, return_exceptions=True)
+
+
+def _objects(pieces: Sequence[Piece]) -> list[tuple[str, str]]:
+    return [(piece.object, piece.version) for piece in pieces]
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)

@@ -1,0 +1,36 @@
+"""An operator's machine whose fleet is the lab, and whose vault is a folder or a bucket."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.lab import Lab
+from tests.operations.program import program_of
+from tests.store.grounds import Ground, InFolder, OnS3
+from tests.vault.machine import Machine
+
+
+@pytest.fixture(params=["folder", "weed"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Ground:
+    if request.param == "folder":
+        folder = tmp_path / "off site"
+        folder.mkdir()
+        return InFolder(folder)
+    found: OnS3 = request.getfixturevalue("on_weed")
+    return found
+
+
+@pytest.fixture
+def machine(lab: Lab, place: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    made = program_of(lab, tmp_path)
+    return Machine(made, place, tmp_path)
+
+
+@pytest.fixture
+def on_folder(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    (tmp_path / "off site").mkdir()
+    return Machine(program_of(lab, tmp_path), InFolder(tmp_path / "off site"), tmp_path)

@@ -4,6 +4,8 @@
 
 const PROTOCOL = 1;
 const CHUNK = 1048576;
+/** Bytes of a disk that no work of ours takes. */
+const DISK_SPARE = 16777216;
 
 /** A failure told to a person in one line; nothing was changed, or all of it was taken back. */
 class Failure extends Exception

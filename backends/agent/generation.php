@@ -352,7 +352,7 @@ function check_room(Request $request, array $need, $database = null)
         $bytes += (int) (array_sum(array_column($database->tables(), 'bytes')) / 2);
     }
     $free = @disk_free_space($request->folder);
-    $spare = 16777216;
+    $spare = DISK_SPARE;
     if ($free !== false && $bytes + $spare > $free) {
         throw new Failure('no_space', sprintf('%s are needed and the server has %s free', size_text($bytes + $spare), size_text($free)),
             'free some space in the account, or keep fewer generations');

@@ -30,7 +30,7 @@ final class PackHealer
     {
         $part = "{$this->folder}/.{$this->pack['id']}.tar.part";
         $free = @disk_free_space($this->folder);
-        if ($free !== false && $free < $this->pack['size'] + 16777216) {
+        if ($free !== false && $free < $this->pack['size'] + DISK_SPARE) {
             $this->operation->note('not_healed', "there is no room to rebuild the pack {$this->pack['id']}", 'warning', "packs/{$this->pack['id']}.tar");
             return false;
         }

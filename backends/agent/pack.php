@@ -5,6 +5,9 @@
 const DENSE = '~\.(?:jpe?g|png|gif|webp|avif|heic|ico|mp[34]|m4[av]|mov|avi|webm|ogg|opus|flac|zip|gz|tgz|bz2|xz|zst|7z|rar|br|woff2?|pdf|docx|xlsx|pptx|phar|wasm)$~i';
 const SMALL = 8388608;
 
+/** Bytes that are written between two looks at how full the disk is: a site whose disk is full is down. */
+const LOOK_AT_DISK = 67108864;
+
 final class PackWriter
 {
     public $id;
@@ -12,6 +15,7 @@ final class PackWriter
     public $size = 0;
     public $members = 0;
     private $out = null;
+    private $unlooked = 0;
 
     public function __construct($folder, $id)
     {
@@ -146,6 +150,13 @@ final class PackWriter
         }
         write_all($this->out, $bytes, 'a pack');
         $this->size += strlen($bytes);
+        if (($this->unlooked += strlen($bytes)) >= LOOK_AT_DISK) {
+            $this->unlooked = 0;
+            $free = @disk_free_space(dirname($this->path));
+            if ($free !== false && $free < LOOK_AT_DISK + DISK_SPARE) {
+                throw new Failure('no_space', 'the site changed more than the server has room for', 'free some space in the account, or keep fewer generations');
+            }
+        }
     }
 
     /** Ends the tar and keeps it; returns {id, size, sha256}, or null where nothing was new. */

@@ -430,7 +430,7 @@ final class PostPlan
     private function check_place($uploads, $bytes)
     {
         $free = @disk_free_space($this->request->folder);
-        if ($free !== false && $this->files && $bytes + 16777216 > $free) {
+        if ($free !== false && $this->files && $bytes + DISK_SPARE > $free) {
             $this->block('no_space', sprintf('its files need %s and the server has %s free', size_text($bytes), size_text($free)), 'free some space in the account');
         }
         foreach ($this->files as $file) {

@@ -163,8 +163,8 @@ final class Preflight
     private function free($place, $bytes)
     {
         $free = @disk_free_space($place);
-        if ($free !== false && $bytes + 16777216 > $free) {
-            $this->block('no_space', sprintf('the restore needs %s and %s has %s free', size_text($bytes + 16777216), $place, size_text($free)), 'free some space in the account');
+        if ($free !== false && $bytes + DISK_SPARE > $free) {
+            $this->block('no_space', sprintf('the restore needs %s and %s has %s free', size_text($bytes + DISK_SPARE), $place, size_text($free)), 'free some space in the account');
         }
     }
 

@@ -7,6 +7,10 @@
  * under what the changes themselves wrote. A higher share copies more to save less.
  */
 const TAKE_OVER_BELOW = 0.5;
+/** What a file costs a pack beside its bytes: its header, and what fills up its last block. */
+const MEMBER = 1024;
+/** Bytes free below which room is counted file by file. */
+const ROOMY = 1073741824;
 
 final class Scan
 {
@@ -69,10 +73,14 @@ final class Scan
         return $this->areas[$area] . ($this->folders[$area] ? substr($path, $cut) : '');
     }
 
-    /** What the generation will need at the most: {bytes, entries, used}. */
+    /** What the generation will need at the most: {bytes, entries, used}; nothing where there is room for a second site. */
     public function measure(Operation $operation)
     {
         $need = ['bytes' => 0, 'entries' => 0, 'used' => 0];
+        if ($this->is_roomy()) {
+            $this->total['bytes'] = $this->before->summary['counts']['bytes'];
+            return $need;
+        }
         $lives = [];
         foreach ($this->merged() as list($live, $old)) {
             $operation->checkpoint();
@@ -85,16 +93,41 @@ final class Scan
             $need['used'] += $live->size;
             $unchanged = $this->is_unchanged($live, $old);
             if (!$unchanged) {
-                $need['bytes'] += $live->size + 1024;
+                $need['bytes'] += $live->size + MEMBER;
             }
             if ($old && $old->type === 'f' && $old->size === $live->size && $old->pack !== '-') {
                 // After a restore every file has another inode, and is known by its content later.
                 $of = $lives[$old->pack] ?? [0, 0];
-                $lives[$old->pack] = [$of[0] + $old->stored + 1024, $of[1] + ($unchanged ? $live->size + 1024 : 0)];
+                $lives[$old->pack] = [$of[0] + $old->stored + MEMBER, $of[1] + ($unchanged ? $live->size + MEMBER : 0)];
             }
         }
         $need['bytes'] += 250 * $need['entries'] + $this->retire($lives);
         return $need;
+    }
+
+    /**
+     * Whether the live tree need not be walked to know that its changes fit: no quota, all packs in good use by the
+     * generation before, and room for twice of what that holds. A site that outgrew this meets PackWriter's own look.
+     */
+    private function is_roomy()
+    {
+        if (!$this->before || $this->request->get('bytes_max') !== null || $this->request->get('files_max') !== null) {
+            return false;
+        }
+        $damage = Damage::of($this->request);
+        foreach ($this->before->summary['packs'] as $pack) {
+            if (($pack['used'] ?? 0) < TAKE_OVER_BELOW * $pack['size'] || $this->is_damaged($damage, $pack)) {
+                return false;
+            }
+        }
+        $free = @disk_free_space($this->request->folder);
+        $holds = $this->before->summary['counts']['bytes'] + $this->before->summary['dump']['plain'];
+        return $free !== false && $free > max(ROOMY, 2 * $holds) + DISK_SPARE;
+    }
+
+    private function is_damaged(Damage $damage, array $pack)
+    {
+        return $damage->has_pack($pack['id']) || @filesize("{$this->packs}/{$pack['id']}.tar") !== $pack['size'];
     }
 
     /** Which packs the new one takes over, by what lives in each; returns the bytes that this may take. */
@@ -103,7 +136,7 @@ final class Scan
         $damage = Damage::of($this->request);
         foreach ($this->before ? $this->before->summary['packs'] : [] as $pack) {
             list($used, $cost) = $lives[$pack['id']] ?? [0, 0];
-            $damaged = $damage->has_pack($pack['id']) || @filesize("{$this->packs}/{$pack['id']}.tar") !== $pack['size'];
+            $damaged = $this->is_damaged($damage, $pack);
             if ($used && ($damaged || $used < TAKE_OVER_BELOW * $pack['size'])) {
                 $this->retired[$pack['id']] = $cost;
                 $this->taken[$pack['id']] = [0, 0, $damaged ? 'it is damaged' : 'under half of it is in use'];
@@ -181,7 +214,7 @@ final class Scan
             $counts[['f' => 'files', 'd' => 'folders', 'l' => 'links'][$live->type]]++;
             $counts['bytes'] += $live->size;
             if ($live->type === 'f' && $live->pack !== '-') {
-                $needed[$live->pack] = true;
+                $needed[$live->pack] = ($needed[$live->pack] ?? 0) + $live->stored + MEMBER;
             }
             $done += $size;
             $operation->progress($done, max($done, $this->total['bytes']), 'bytes');
@@ -268,15 +301,16 @@ final class Scan
         }
     }
 
+    /** The packs that the generation refers to, each with the bytes `used` of it. */
     private function refer(array $needed, $mine)
     {
         $packs = [];
-        foreach ($this->before ? $this->before->summary['packs'] : [] as $pack) {
-            if (isset($needed[$pack['id']])) {
-                $packs[] = $pack;
+        foreach (array_merge($this->before ? $this->before->summary['packs'] : [], $mine ? [$mine] : []) as $pack) {
+            if (isset($needed[$pack['id']]) || $pack === $mine) {
+                $packs[] = ['used' => $needed[$pack['id']] ?? 0] + $pack;
             }
         }
-        return $mine ? array_merge($packs, [$mine]) : $packs;
+        return $packs;
     }
 }
 

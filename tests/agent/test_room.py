@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -80,6 +81,23 @@ async def test_a_disk_that_fills_in_the_middle_of_a_backup_leaves_nothing_of_it(
     site.sql(f"DROP TABLE `{site.prefix}dense`")
     (site.root / "wp-content/large.bin").unlink()
     assert (await carry_out(agent, "snapshot", reason="hand")).outcome is Outcome.DONE
+
+
+async def test_a_site_that_outgrew_every_expectation_leaves_some_of_the_disk_free(
+    small: Callable[..., Small], servers: Servers
+) -> None:
+    """With a gibibyte free nobody counts beforehand: a look at the disk, time and again, ends it."""
+    site = small()
+    site.disk(site.state, 1100 * MIB)
+    agent = site.agent(servers)
+    assert (await carry_out(agent, "snapshot", reason="hand")).outcome is Outcome.DONE
+    site.write("wp-content/large.jpg", b"")
+    os.truncate(site.root / "wp-content/large.jpg", 1400 * MIB)  # zeros, which a .jpg's pack keeps as they are
+    before = everything(site)
+    story = await carry_out(agent, "snapshot", reason="hand")
+    cannot_be_backed_up(story.end.code, site, before)
+    assert story.steps[-1] == "files"
+    assert "changed more than the server has room for" in story.end.detail
 
 
 async def test_quotas_of_the_configuration_count_as_the_disk_does(

@@ -66,9 +66,9 @@ class Archive:
 
     def listing(self) -> list[Generation]:
         """Newest first. What has no summary is rubbish of an interrupted run and is not listed."""
-        return [self._record(name) for name in self._names()]
+        return [self.record(name) for name in self._names()]
 
-    def _record(self, name: str) -> Generation:
+    def record(self, name: str) -> Generation:
         generation = self.summary(name).generation
         verified, pinned, mark = (self.folder / name / file for file in (VERIFIED, PINNED, MARK))
         if verified.exists():
@@ -89,7 +89,7 @@ class Archive:
             (self.folder / name / PINNED).touch() if pinned else (self.folder / name / PINNED).unlink(missing_ok=True)
         if word is not None:
             (self.folder / name / MARK).write_text(word)
-        return self._record(name)
+        return self.record(name)
 
     def seals(self) -> dict[str, str]:
         """The hash of every summary."""

@@ -19,7 +19,7 @@ def send(archive: Archive, request: Request) -> tuple[bytes, Reply]:
     """A piece and the reply that follows it. A generation's only pack has the generation's id."""
     name, what = request.text("generation"), request.text("what")
     archive.present(name)
-    content = _part(archive.folder / name, what, name).read_bytes()
+    content = part_file(archive.folder / name, what, name).read_bytes()
     offset, length = request.whole("offset", 0), request.whole("length", PIECE_MOST)
     if not 0 <= offset <= len(content) or not 1 <= length <= PIECE_MOST:
         raise _bad("there is no such piece")
@@ -29,11 +29,9 @@ def send(archive: Archive, request: Request) -> tuple[bytes, Reply]:
 
 def receive(state: Path, request: Request) -> Reply:
     """How much of a part is there, after the piece that came along."""
-    transfer, size = request.text("transfer"), request.whole("size")
-    if not re.fullmatch(r"[0-9a-f]{16,64}", transfer):
-        raise _bad("the name of a transfer is 16 to 64 hex digits")
+    folder, size = transfer_folder(state, request), request.whole("size")
     what = request.text("what")
-    path = _part(state / "incoming" / transfer, what, what)
+    path = part_file(folder, what, what)
     path.parent.mkdir(parents=True, exist_ok=True)
     content = path.read_bytes() if path.exists() else b""
     if request.fields.get("offset") is None:
@@ -49,7 +47,15 @@ def receive(state: Path, request: Request) -> Reply:
     return {"size": len(content)}
 
 
-def _part(folder: Path, what: str, pack: str) -> Path:
+def transfer_folder(state: Path, request: Request) -> Path:
+    """Where a transfer lies. Raises ModoseruError (bad_request)."""
+    transfer = request.text("transfer")
+    if not re.fullmatch(r"[0-9a-f]{16,64}", transfer):
+        raise _bad("the name of a transfer is 16 to 64 hex digits")
+    return state / "incoming" / transfer
+
+
+def part_file(folder: Path, what: str, pack: str) -> Path:
     if what in _FILES:
         return folder / _FILES[what]
     if not GENERATION_ID.match(what) or what != pack:

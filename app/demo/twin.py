@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from msgspec import to_builtins
 
 from app.demo import access, moved, post
+from app.demo.adoption import Adoption
 from app.demo.archive import Archive, hash_of
 from app.demo.backup import backup
 from app.demo.difference import difference
@@ -115,6 +116,8 @@ class Twin:
             "diff": self._diff,
             "send": self._send,
             "receive": self._receive,
+            "lacking": self._lacking,
+            "adopt": self._adopt,
             "posts": self._posts,
             "post": self._post,
             "answer": self._answer,
@@ -182,6 +185,22 @@ class Twin:
 
     async def _receive(self, _site: DemoSite, state: Path, request: Request, _say: Say) -> Reply:
         return dict(await self.runtime.run(receive, state, request))
+
+    async def _lacking(self, site: DemoSite, state: Path, request: Request, say: Say) -> Reply:
+        adoption = await self.runtime.run(Adoption, Archive(site, state), state, request)
+        found = await self.runtime.run(adoption.lacking)
+        await self._tell_hashed(adoption, say)
+        return {"lacking": found}
+
+    async def _adopt(self, site: DemoSite, state: Path, request: Request, say: Say) -> Reply:
+        adoption = await self.runtime.run(Adoption, Archive(site, state), state, request)
+        self._refuse_if_busy(site, state)
+        generation = await self.runtime.run(adoption.adopt)
+        await self._tell_hashed(adoption, say)
+        return {"generation": generation, "seal": adoption.seal}
+
+    async def _tell_hashed(self, adoption: Adoption, say: Say) -> None:
+        await say({"event": Progress(at=self.runtime.now(), line=0, done=adoption.bytes, total=adoption.bytes)})
 
     async def _posts(self, site: DemoSite, state: Path, request: Request, _say: Say) -> Reply:
         await self.runtime.run(site.make)
@@ -261,6 +280,15 @@ class Twin:
         task = self._work.get(site.name)
         return task is not None and not task.done()
 
+    def _refuse_if_busy(self, site: DemoSite, state: Path) -> None:
+        for other in Operation.all(site, state):
+            if other.finished is None and self._held(site):
+                raise ModoseruError("busy", f"{other.kind} is running on this site", other.id)
+            if other.finished is None and other.asked is not None and other.state.get("phase") == "switched":
+                raise ModoseruError("waiting", f"the {other.kind} on this site waits for somebody to look", other.id)
+        if self._held(site):
+            raise ModoseruError("busy", "another process works on this site", "try again in a moment")
+
     async def _launch(self, site: DemoSite, state: Path, request: Request, verb: str, say: Say) -> Reply:
         """Refusals come before anything is written; from its first line on, the operation lives by itself."""
         if verb == "undo":
@@ -272,14 +300,8 @@ class Twin:
                 await self.runtime.run(Archive(site, state).summary, request.text("generation"))
             only_of(request.fields)
             access.given(request.fields)
+        self._refuse_if_busy(site, state)
         kind = _LAUNCHED[verb][0]
-        for other in Operation.all(site, state):
-            if other.finished is None and self._held(site):
-                raise ModoseruError("busy", f"{other.kind} is running on this site", other.id)
-            if other.finished is None and other.asked is not None and other.state.get("phase") == "switched":
-                raise ModoseruError("waiting", f"the {other.kind} on this site waits for somebody to look", other.id)
-        if self._held(site):
-            raise ModoseruError("busy", "another process works on this site", "try again in a moment")
         operation = Operation.create(site, state, request, kind, self.runtime.now())
         await self._start(operation, state, again=False)
         await say({"reply": {"operation": operation.id, "detached": not request.fields.get("attached")}})

@@ -48,6 +48,15 @@ A connection that ends before the last line is cut, never "done".
 | receive | transfer (16 to 64 hex digits), what, size (of the whole part), offset, sha256 of the piece; behind the
                   request's line the piece itself | {"size": bytes that are there now}. Without offset it only tells how
                   much is there. Pieces lie in `incoming/TRANSFER/`; one that nobody comes back for in three days goes |
+| lacking | transfer, summary: its text, seal: its SHA-256 | {"lacking": [{what: `manifest`, `dump` or a pack's id,
+                  have: bytes that were received}…]}: the parts to receive before `adopt`; Progress events first. What
+                  was received, or is on the server, counts where its hash is the summary's; what was received and can
+                  become no part is removed (damaged: not that seal, or no summary; no_space: no room for all of it) |
+| adopt | transfer, summary, seal | {"generation": Generation, "seal"}; Progress events first. Of parts that were
+                  received, or are here, a generation of the server's own, pinned: retention would know it as an old one
+                  alone. A pack with other bytes is replaced for every generation that needs it; a generation of that id
+                  with another seal goes to `replaced/ID-SEAL8`. Killed anywhere, it goes on when it is asked again
+                  (busy and waiting as if it launched; damaged: a part is not here as it was sealed; no_space) |
 | probe | | launches: lives for a moment after its connection closed |
 | snapshot | reason, keep, min_age_s, front (the front page's title as it was last seen well, or null), signs,
                   full_every_s (every live file is read again when the last time is longer ago), core,
@@ -136,7 +145,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Mapping
 from importlib import resources
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -181,7 +190,7 @@ SOURCES = (
         "scan",
         "generation",
     ),
-    *("retention", "heal", "verify", "transfer", "serialized", "moved"),
+    *("retention", "heal", "verify", "transfer", "adopt", "serialized", "moved"),
     *(
         "switch",
         "access",
@@ -349,6 +358,26 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of the whole part."""
 
 
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """Of a generation, what a server lacks."""
+
+    what: str
+    """As `receive` takes it."""
+    have: Annotated[int, msgspec.Meta(ge=0)]
+    """Bytes that it received already."""
+
+
+class Lacking(msgspec.Struct, frozen=True, kw_only=True):
+    lacking: tuple[Part, ...]
+
+
+class Adopted(msgspec.Struct, frozen=True, kw_only=True):
+    """A generation that is one of the server's own again."""
+
+    generation: Generation
+    seal: str
+
+
 class Generations(msgspec.Struct, frozen=True, kw_only=True):
     """Newest first, with the SHA-256 of each summary as the server tells it."""
 
@@ -476,13 +505,30 @@ class Agent:
         judged by, as the protocol has it.
         """
         request = {"generation": generation, "full": full, "core": core}
-        async with contextlib.aclosing(self._answers("diff", request)) as answers:
-            async for answer in answers:
-                if "event" not in answer:
-                    yield _decoded(_reply_of(answer), Difference)
-                    return
-                if isinstance(event := _event(answer["event"]), Progress):
-                    yield event
+        async with contextlib.aclosing(self._looked("diff", request, Difference)) as told:
+            async for one in told:
+                yield one
+
+    async def lacking(self, transfer: str, summary: bytes, seal: str) -> AsyncGenerator[Progress | Lacking]:
+        """How far it is with hashing, then the parts that have to be received. Closing the generator ends the work.
+
+        Raises AgentError: damaged where `seal` is not that of `summary`, or it is none; no_space where they do not fit.
+        """
+        request = {"transfer": transfer, "summary": summary.decode(errors="replace"), "seal": seal}
+        async with contextlib.aclosing(self._looked("lacking", request, Lacking)) as told:
+            async for one in told:
+                yield one
+
+    async def adopt(self, transfer: str, summary: bytes, seal: str) -> AsyncGenerator[Progress | Adopted]:
+        """Of what was received, or is there, a generation of the server's own; it is pinned.
+
+        Closing the generator leaves it half done: asked again, it goes on. Raises AgentError: busy, waiting (`hint`
+        names the operation where there is one), damaged where a part is not there as it was sealed, no_space.
+        """
+        request = {"transfer": transfer, "summary": summary.decode(errors="replace"), "seal": seal}
+        async with contextlib.aclosing(self._looked("adopt", request, Adopted)) as told:
+            async for one in told:
+                yield one
 
     async def recover(self) -> None:
         """Rolls what a dead process left behind back, or forward."""
@@ -582,6 +628,16 @@ class Agent:
                 yield told
                 if isinstance(told, Ended):
                     return
+
+    async def _looked(self, verb: str, fields: Mapping[str, Any], kind: type[T]) -> AsyncGenerator[Progress | T]:
+        """A verb that tells how far it is and has no operation: its Progress events, then its reply."""
+        async with contextlib.aclosing(self._answers(verb, fields)) as answers:
+            async for answer in answers:
+                if "event" not in answer:
+                    yield _decoded(_reply_of(answer), kind)
+                    return
+                if isinstance(event := _event(answer["event"]), Progress):
+                    yield event
 
     async def _answers(self, verb: str, fields: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any]]:
         """The lines behind the marker. Raises AgentError `cut` where the caller wants more of them than came."""

@@ -70,6 +70,7 @@ final class Telling
     private $request;
     private $line = 0;
     private $shown = 0.0;
+    private $told = -1;
     private $looked;
 
     public function __construct(Request $request)
@@ -86,8 +87,9 @@ final class Telling
             usleep((int) (1e6 * min(2.0, ($now - $this->looked) * (1 / max(0.05, $share) - 1))));
             $this->looked = microtime(true);
         }
-        if ($now - $this->shown >= 0.2 || $done === $total) {
+        if ($now - $this->shown >= 0.2 || ($done === $total && $done !== $this->told)) {
             $this->shown = $now;
+            $this->told = $done;
             say($this->request->marker, ['event' => ['type' => 'progress', 'at' => now_text(), 'line' => $this->line++, 'done' => $done,
                 'total' => $total, 'unit' => $unit]]);
         }

@@ -53,6 +53,21 @@ final class Generation
         return $self;
     }
 
+    /** The one that a summary which was brought tells of, whether or not it is here. Throws damaged. */
+    public static function brought(Request $request, $text, $seal)
+    {
+        $id = json_decode($text, true)['generation'] ?? null;
+        if (sha256($text) !== $seal || !is_string($id) || !moment_of($id)) {
+            throw new Failure('damaged', 'the summary is not the one that was sealed', 'take another generation');
+        }
+        $self = new self();
+        $self->id = $id;
+        $self->folder = $request->folder . '/generations/' . $id;
+        $self->packs = $request->folder . '/packs';
+        $self->read($text);
+        return $self;
+    }
+
     private function read($text)
     {
         $id = $this->id;
@@ -143,14 +158,26 @@ final class Generation
         return $this->move ? $this->move->lands_as($table) : $table;
     }
 
+    /** What a generation is made of, beside its summary: size and sha256 by the names that `send` knows. */
+    public function parts()
+    {
+        return ['manifest' => $this->summary['manifest'], 'dump' => $this->summary['dump']] + array_column($this->summary['packs'], null, 'id');
+    }
+
+    /** RESTORE.txt is as it was sealed, or as this agent words it: it is made of the summary alone. */
+    public function has_recipe()
+    {
+        $path = $this->folder . '/RESTORE.txt';
+        $hash = is_link($path) ? '' : sha256((string) @file_get_contents($path, false, null, 0, SMALL));
+        return $hash === ($this->summary['recipe']['sha256'] ?? '') || $hash === sha256(restore_by_hand($this->summary));
+    }
+
     /** What was brought here, against the summary: every byte, since it lay on another server and came over a third. */
     public function check_incoming(Operation $operation)
     {
         $done = 0;
-        $total = array_sum(array_column($this->summary['packs'], 'size')) + $this->summary['manifest']['size'] + $this->summary['dump']['size'];
-        foreach (array_merge([['manifest', $this->summary['manifest']], ['dump', $this->summary['dump']]], array_map(function ($pack) {
-            return [$pack['id'], $pack];
-        }, $this->summary['packs'])) as list($what, $part)) {
+        $total = array_sum(array_column($this->parts(), 'size'));
+        foreach ($this->parts() as $what => $part) {
             $path = part_file($what, $this->folder, $this->packs);
             if (@filesize($path) !== $part['size'] || file_sha256($path) !== $part['sha256']) {
                 @unlink($path);

@@ -75,10 +75,7 @@ function answer_receive(Request $request)
         if ($there > $size) {
             ftruncate($out, $there = 0);
         }
-        $free = @disk_free_space($folder);
-        if ($free !== false && $size - $there + 16777216 > $free) {
-            throw new Failure('no_space', sprintf('the transfer needs %s and %s is free', size_text($size - $there), size_text($free)), 'free some space in the account');
-        }
+        need_room($folder, $size - $there);
         return ['size' => $there];
     }
     $piece = (string) stream_get_contents(STDIN, PIECE_MOST + 1);
@@ -95,6 +92,15 @@ function answer_receive(Request $request)
     sync_handle($out, $path);
     fclose($out);
     return ['size' => $offset + strlen($piece)];
+}
+
+/** Throws no_space where `$bytes` more below `$folder` would fill the disk. */
+function need_room($folder, $bytes)
+{
+    $free = @disk_free_space($folder);
+    if ($free !== false && $bytes + 16777216 > $free) {
+        throw new Failure('no_space', sprintf('the transfer needs %s and %s is free', size_text($bytes), size_text($free)), 'free some space in the account');
+    }
 }
 
 /** Transfers that nobody came back for, and the one that an operation is done with. */

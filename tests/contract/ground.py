@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import tomllib
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from app.demo.archive import TREE
 from app.demo.fleet import Demo
 from app.demo.worker import Gate
 from backends.agent.client import OPTIONS, Agent, Agents, agent_name
@@ -57,6 +59,10 @@ class Ground(ABC):
     @abstractmethod
     def break_database(self) -> None:
         """Nobody can read it from now on."""
+
+    @abstractmethod
+    def lose_generation(self, generation: str, *, pack: bool = True) -> None:
+        """Somebody deletes it on the server; its own pack too, or that alone stays."""
 
     @abstractmethod
     def separate_database(self) -> None:
@@ -125,6 +131,11 @@ class OnTheLab(Ground):
 
     def break_database(self) -> None:
         self._small.config(db_password="another")
+
+    def lose_generation(self, generation: str, *, pack: bool = True) -> None:
+        shutil.rmtree(self.state / "generations" / generation)
+        if pack:
+            (self.state / "packs" / f"{generation}.tar").unlink()
 
     def separate_database(self) -> None:
         within = self._small.within
@@ -198,6 +209,11 @@ class InTheDemo(Ground):
     def break_database(self) -> None:
         self._twin_site.make()
         self._twin_site.break_database()
+
+    def lose_generation(self, generation: str, *, pack: bool = True) -> None:
+        for path in (self.state / "generations" / generation).iterdir():
+            if pack or path.name != TREE:
+                path.unlink()
 
     def separate_database(self) -> None:
         self._twin_site.make()

@@ -7,24 +7,13 @@ from typing import Any
 
 import pytest
 
-from backends.agent.client import Agent, AgentError
+from backends.agent.client import AgentError
 from backends.ssh import Servers
+from tests.agent.copies import TRANSFER, whole
 from tests.agent.small import carry_out
 from tests.contract.ground import Ground
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-TRANSFER = "0123456789abcdef"
-
-
-async def whole(agent: Agent, generation: str, what: str) -> bytes:
-    content = b""
-    while True:
-        piece = await agent.piece(generation, what, len(content))
-        content += piece.content
-        assert len(content) <= piece.size
-        if len(content) == piece.size:
-            return content
-        assert piece.content
 
 
 async def test_a_generation_s_bytes_come_out_as_they_were_sealed_and_go_in_again(

@@ -248,7 +248,7 @@ final class Adoption
 
     private function hold($what)
     {
-        $handle = @fopen($this->path($what), 'rb');
+        $handle = $this->size($this->path($what)) === null ? false : @fopen($this->path($what), 'rb');
         if ($handle && !flock($handle, LOCK_EX | LOCK_NB, $busy) && $busy) {
             throw new Failure('busy', "another client brings the part $what", 'try again in a moment');
         }

@@ -168,8 +168,8 @@ final class Generation
     public function has_recipe()
     {
         $path = $this->folder . '/RESTORE.txt';
-        $hash = is_link($path) ? '' : sha256((string) @file_get_contents($path, false, null, 0, SMALL));
-        return $hash === ($this->summary['recipe']['sha256'] ?? '') || $hash === sha256(restore_by_hand($this->summary));
+        $hash = is_file($path) && !is_link($path) ? sha256((string) @file_get_contents($path, false, null, 0, SMALL)) : null;
+        return $hash === ($this->summary['recipe']['sha256'] ?? false) || $hash === sha256(restore_by_hand($this->summary));
     }
 
     /** What was brought here, against the summary: every byte, since it lay on another server and came over a third. */

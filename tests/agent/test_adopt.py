@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import hashlib
 import itertools
 import json
@@ -19,8 +20,8 @@ from typing import Any
 
 import pytest
 
-from backends.agent.client import Agent, AgentError
-from backends.records import Generation, GenerationState, Outcome
+from backends.agent.client import Adopted, Agent, AgentError
+from backends.records import Generation, GenerationState, Outcome, Progress
 from backends.ssh import Servers
 from tests.agent.copies import TRANSFER, Copy, adopt, bring, copy_of, lacking, lay
 from tests.agent.small import Small, carry_out, shell, summary_of, verify
@@ -281,9 +282,11 @@ async def test_no_id_repeats_after_one_that_runs_ahead_of_the_clock(
     await bring(agent, newer)
     await adopt(agent, newer)
     shutil.rmtree(folder_of(site, ahead))
-    assert await back_up(site, agent, 2) > ahead
+    newest = await back_up(site, agent, 2)
+    assert newest > ahead
     await adopt(agent, copy)  # an older one takes nothing back
-    assert await back_up(site, agent, 3) > ahead
+    shutil.rmtree(folder_of(site, newest))
+    assert await back_up(site, agent, 3) > newest
 
 
 async def test_a_generation_that_does_not_fit_is_refused_before_it_crosses_the_wire(
@@ -311,6 +314,47 @@ async def test_a_generation_that_does_not_fit_is_refused_before_it_crosses_the_w
     assert list((site.state / "packs").glob("*")) == []
     filler.unlink()
     assert await lacking(agent, copy) == {}
+    await adopt(agent, copy)
+    assert (await verify(agent, copy.generation, copy.seal)).outcome == "ok"
+
+
+async def test_while_a_generation_is_adopted_no_operation_begins(small: Callable[..., Small], servers: Servers) -> None:
+    site = small()
+    site.write("wp-content/large.bin", random.Random(1).randbytes(20 * MIB))
+    agent = site.agent(servers, cpu=0.2)
+    copy = await kept(site, agent, await back_up(site, site.agent(servers)))
+    async with contextlib.aclosing(agent.adopt(TRANSFER, copy.summary, copy.seal)) as told:
+        assert isinstance(await anext(told), Progress)
+        pids = adopting(site)
+        assert pids
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(AgentError) as refused:
+                await carry_out(agent, "snapshot", reason="hand")
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+        assert refused.value.code == "busy"
+        *_, found = [one async for one in told]
+    assert isinstance(found, Adopted)
+    assert (await carry_out(agent, "snapshot", reason="hand")).outcome is Outcome.DONE
+
+
+async def test_what_another_client_is_bringing_is_not_taken_from_under_its_hands(
+    small: Callable[..., Small], servers: Servers
+) -> None:
+    site = small()
+    agent = site.agent(servers)
+    copy = await kept(site, agent, await back_up(site, agent))
+    shutil.rmtree(site.state)
+    await bring(agent, copy)
+    with (site.state / "incoming" / TRANSFER / "packs" / f"{copy.generation}.tar").open("rb") as theirs:
+        fcntl.flock(theirs, fcntl.LOCK_EX)
+        with pytest.raises(AgentError) as refused:
+            await adopt(agent, copy)
+    assert refused.value.code == "busy"
+    assert site.generations() == []
     await adopt(agent, copy)
     assert (await verify(agent, copy.generation, copy.seal)).outcome == "ok"
 

@@ -323,6 +323,8 @@ async def backup(options: Options, sites: tuple[str, ...], tier: str, reason: st
     help="A part, one post with all that belongs to it, or paths below the document root.",
 )
 @click.option("--fresh", is_flag=True, help="Take nothing over from the live site: after an attack.")
+@click.option("--tier", type=click.Choice(["server", "vault"]), default="server", help="Where the generation lies.")
+@identity_option
 @click.option("--dry-run", is_flag=True, help="Show what would be lost and what would fail; change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 async def restore(
@@ -333,10 +335,14 @@ async def restore(
     only: tuple[str, ...],
     to: str | None,
     fresh: bool,
+    tier: str,
+    identity: Path | None,
     dry_run: bool,
     yes: bool,
 ) -> int:
     """Bring a site back to a generation; absent, to the newest complete one.
+
+    One of the vault becomes one of the server's own again first, with --dry-run too; only what is lacking crosses.
 
     With --to, another site becomes what SITE was: its files and tables under that site's own address and table prefix,
     with that site's own wp-config.php. One post comes from the newest clean generation that holds it as published.
@@ -354,6 +360,8 @@ async def restore(
         )
     async with _session(options) as session:
         target = session.fleet.site(site)
+        if tier == "vault":
+            generation = await _brought(session, target, generation, identity, options)
         if to is not None:
             if part != "all":
                 raise plans.BadRequest("bad_only", "--to brings a whole site", "leave --only out")
@@ -379,6 +387,20 @@ async def restore(
             return await (prompting.with_credentials(plan) if asks else plan(None))
 
         return await performing.perform(session, [target], planned, options, yes=yes)
+
+
+async def _brought(
+    session: Session, site: Site, generation: str | None, identity: Path | None, options: Options
+) -> str:
+    """A generation of the vault that is one of the server's again; its id. Raises why it is not."""
+    from app import performing, vault
+    from app.operations import vault_plan, vault_verify
+
+    vault.settings(session)
+    key = vault.wanted_identity(identity)
+    kept = await vault_verify.chosen(session, site, generation)
+    await performing.done(session, vault_plan.bring(site, kept, key), options)
+    return kept.entry.generation
 
 
 async def _move(
@@ -430,13 +452,20 @@ async def undo(options: Options, site: str, yes: bool) -> int:
 @command(main)
 @click.argument("site")
 @click.argument("generation", required=False)
-async def drill(options: Options, site: str, generation: str | None) -> int:
-    """Rehearse a restore beside the live site: start WordPress on it, find its content, measure the time, drop it."""
+@click.option("--tier", type=click.Choice(["server", "vault"]), default="server", help="Where the generation lies.")
+@identity_option
+async def drill(options: Options, *, site: str, generation: str | None, tier: str, identity: Path | None) -> int:
+    """Rehearse a restore beside the live site: start WordPress on it, find its content, measure the time, drop it.
+
+    One of the vault becomes one of the server's own again first; only what the server lacks crosses.
+    """
     from app import performing
     from app.operations import drill as plans
 
     async with _session(options) as session:
         target = session.fleet.site(site)
+        if tier == "vault":
+            generation = await _brought(session, target, generation, identity, options)
         return await performing.perform(
             session, [target], lambda one: plans.plan(session, one, generation), options, yes=True
         )

@@ -14,7 +14,7 @@ from app import prompting, speaking
 from app.operations import guard
 from app.operations.intent import Intent, same_word
 from app.operations.summary import summarise
-from backends.records import AnyEvent, ModoseruError, Operation, Outcome, Site, Started
+from backends.records import AnyEvent, Finished, ModoseruError, Operation, Outcome, Site, Started
 
 if TYPE_CHECKING:
     from app.command_line import Options
@@ -82,6 +82,17 @@ async def watched(session: Session, intent: Intent, options: Options) -> list[An
     if isinstance(ended, ModoseruError):
         raise ended
     return one.seen
+
+
+async def done(session: Session, intent: Intent, options: Options) -> None:
+    """`watched`, to its end. Raises why it was not done."""
+    seen = await watched(session, intent, options)
+    ended = next((event for event in reversed(seen) if isinstance(event, Finished)), None)
+    if ended is None or ended.outcome is not Outcome.DONE:
+        code, why = (ended.code, ended.detail) if ended else (None, "how it ended is not known")
+        error = ModoseruError(code or "cancelled", f"{intent.site.name}: {why}", ended.hint if ended else "")
+        error.exit_code = guard.exit_code(ended.outcome if ended else None)
+        raise error
 
 
 def _cancelled(name: str) -> ModoseruError:

@@ -350,7 +350,9 @@ class _FromThread:
         self._loop.call_soon_threadsafe(self._blocks.put_nowait, None)
 
     def _give(self) -> None:
-        self._free.acquire()
+        # Asked before as well: `abandon` makes room once, and nobody does afterwards.
+        if not self._abandoned:
+            self._free.acquire()
         if self._abandoned:
             raise _Abandoned
         self._loop.call_soon_threadsafe(self._blocks.put_nowait, bytes(self._rest))

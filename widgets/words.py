@@ -76,6 +76,8 @@ _KINDS = {
     "update": mark("update"),
     "drill": mark("drill"),
     "verify": mark("verify"),
+    "vault": mark("copy to the vault"),
+    "bring": mark("bring back from the vault"),
     "isolate": mark("isolate"),
     "snapshot": mark("backup"),
     "check": mark("check"),
@@ -106,6 +108,11 @@ _STEPS = {
     "packs": mark("reading the packs"),
     "content": mark("reading files and tables"),
     "retention": mark("tidying up"),
+    "prepare": mark("preparing"),
+    "seal": mark("sealing"),
+    "store": mark("storing in the vault"),
+    "bring": mark("bringing from the vault"),
+    "adopt": mark("making it one of the server's"),
     "done": mark("finishing"),
 }
 _REASONS = {

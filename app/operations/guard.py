@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from app import policy
-from app.operations import check, core, here, look, transfer, update, vault_copy
+from app.operations import check, core, here, look, transfer, update, vault_bring, vault_copy
 from app.operations.intent import Intent
 from app.operations.patience import FIRST_PAUSE, LONGEST_PAUSE, PATIENCE, jittered, passes
 from app.operations.summary import summarise
@@ -98,8 +98,11 @@ async def start(session: Session, intent: Intent, *, confirmed: bool) -> AsyncGe
     """
     allowed(session, intent, confirmed=confirmed)
     await session.journal.audit(session.who, "guard", intent.kind, intent.site.name, "asked", intent.question)
-    if intent.copy is not None:
-        work = vault_copy.copy(session, intent.site, intent.copy)
+    if intent.here is not None:
+        if isinstance(intent.here, vault_copy.Copy):
+            work = vault_copy.copy(session, intent.site, intent.here)
+        else:
+            work = vault_bring.bring(session, intent.site, intent.here)
         async with contextlib.aclosing(here.carry_out(session, intent, work)) as events:
             async for event in events:
                 yield event

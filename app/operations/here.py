@@ -24,7 +24,7 @@ from backends.records import AnyEvent, Finished, ModoseruError, Operation, Outco
 if TYPE_CHECKING:
     from app.session import Session
 
-KINDS = frozenset({"vault"})
+KINDS = frozenset({"vault", "bring"})
 """What this process does itself; every other kind runs on the site's server."""
 Work = AsyncGenerator[AnyEvent]
 
@@ -154,7 +154,7 @@ class _Story:
 
 
 def _finished(outcome: Outcome, intent: Intent, detail: str) -> Finished:
-    hint = "begun again, it goes on from the last piece that was stored"
+    hint = "begun again, it goes on from the last piece that arrived"
     return Finished(at=dt.datetime.now(dt.UTC), outcome=outcome, generation=intent.generation, detail=detail, hint=hint)
 
 
@@ -189,7 +189,7 @@ async def _bury(session: Session, site: Site) -> None:
                 line=line,
                 outcome=Outcome.CANCELLED,
                 detail="the program that did it was killed",
-                hint="begun again, it goes on from the last piece that was stored",
+                hint="begun again, it goes on from the last piece that arrived",
             )
             await journal.record_event(one.operation, dead)
             await journal.operation_ended(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from backends import ssh
 from backends.records import ModoseruError
 
+T = TypeVar("T")
 PATIENCE = 600.0
 """Seconds for which a lost connection is tried again; what runs on the server goes on without us."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
@@ -22,3 +26,17 @@ def passes(error: ModoseruError) -> bool:
 
 def jittered(pause: float) -> float:
     return pause * random.uniform(0.7, 1.3)  # noqa: S311 - jitter, not a secret
+
+
+async def patiently(attempt: Callable[[], Awaitable[T]]) -> T:
+    """What `attempt` returns; it is made again where the connection was lost. Raises what does not pass."""
+    clock = asyncio.get_running_loop().time
+    until, pause = clock() + PATIENCE, FIRST_PAUSE
+    while True:
+        try:
+            return await attempt()
+        except ModoseruError as error:
+            if not passes(error) or clock() > until:
+                raise
+        await asyncio.sleep(jittered(pause))
+        pause = min(LONGEST_PAUSE, pause * 2)

@@ -17,12 +17,10 @@ import msgspec
 from msgspec import Struct
 
 from app import vault
-from app.operations.patience import FIRST_PAUSE, LONGEST_PAUSE, PATIENCE, jittered, passes
+from app.operations.patience import patiently
 from app.operations.transfer import Bring, summary_of
-from backends import ssh
 from backends.agent.client import PIECE as CROSSING
 from backends.agent.client import Agent, AgentError
-from backends.agent.client import Piece as Crossed
 from backends.journal_catalogue import Kept
 from backends.records import AnyEvent, Finished, Note, Outcome, Progress, Site, Step
 from backends.vault import Entry, Holds, Part, Piece, part_name
@@ -64,7 +62,8 @@ async def copy(session: Session, site: Site, wanted: Copy) -> AsyncGenerator[Any
         )
     async with vault.opened(session) as store:
         lock = vault.lock(settings, _now())
-        work = _Copying(session, site, store, Storing(store, recipients, vault.scratch(session), lock), bring)
+        storing = Storing(store, recipients, vault.scratch(session), lock)
+        work = _Copying(session, site, agent, store, storing, bring)
         if there := await work.there():
             until = await work.extended(lock.until if lock else None)
             await session.journal.catalogue.keep(msgspec.structs.replace(there, locked_until=until))
@@ -72,7 +71,7 @@ async def copy(session: Session, site: Site, wanted: Copy) -> AsyncGenerator[Any
             detail = "it is in the vault already"
             yield Finished(at=_now(), outcome=Outcome.DONE, generation=wanted.generation, detail=detail)
             return
-        await work.look(agent)
+        await work.look()
         yield Step(at=_now(), name="store")
         async with contextlib.aclosing(_watched(work)) as progress:
             async for event in progress:
@@ -95,8 +94,10 @@ async def copy(session: Session, site: Site, wanted: Copy) -> AsyncGenerator[Any
 class _Copying:
     """One generation on its way: what is stored already, and what still has to cross."""
 
-    def __init__(self, session: Session, site: Site, store: Store, storing: Storing, bring: Bring) -> None:
-        self._session, self._site, self._store, self._bring = session, site, store, bring
+    def __init__(  # noqa: PLR0917 - what it connects
+        self, session: Session, site: Site, agent: Agent, store: Store, storing: Storing, bring: Bring
+    ) -> None:
+        self._session, self._site, self._agent, self._store, self._bring = session, site, agent, store, bring
         self.storing = storing
         self._summary = bring.summary()
         parts = self._summary.parts().items()
@@ -104,7 +105,6 @@ class _Copying:
         self._names = {part_name(what): what for what, _ in parts}
         self._done: dict[str, Part] = {}
         self._before: dict[str, list[Piece]] = {}
-        self._agent: Agent | None = None
         self._old: list[tuple[str, str]] = []
         self.done, self.stored = 0, 0
         self.total = sum(part.size for part in self._wanted)
@@ -120,9 +120,8 @@ class _Copying:
                 return kept
         return None
 
-    async def look(self, agent: Agent) -> None:
+    async def look(self) -> None:
         """Finds what need not cross: packs of earlier entries, and pieces of an attempt that ended."""
-        self._agent = agent
         catalogue, site = self._session.journal.catalogue, self._site.name
         known = {(part.size, part.sha256): part for kept in await catalogue.entries(site) for part in kept.entry.parts}
         for part in self._wanted:
@@ -168,12 +167,12 @@ class _Copying:
 
     async def _from_server(self, part: Part) -> AsyncIterator[bytes]:
         """The part's bytes in their order, a few pieces ahead of who takes them."""
-        what, generation = self._names[part.name], self._bring.generation
+        agent, what, generation = self._agent, self._names[part.name], self._bring.generation
         offsets = deque(range(0, part.size, CROSSING))
         coming: deque[asyncio.Task[bytes]] = deque()
 
         async def piece(offset: int) -> bytes:
-            found = await self._patiently(generation, what, offset)
+            found = await patiently(lambda: agent.piece(generation, what, offset))
             if found.size != part.size or len(found.content) != min(CROSSING, part.size - offset):
                 raise AgentError("damaged", f"{part.name} is not what was sealed", f"modoseru verify {self._site.name}")
             return found.content
@@ -190,20 +189,6 @@ class _Copying:
             for task in coming:
                 task.cancel()
             await asyncio.gather(*coming, return_exceptions=True)
-
-    async def _patiently(self, generation: str, what: str, offset: int) -> Crossed:
-        """Asks again where the connection was lost."""
-        assert self._agent is not None
-        clock = asyncio.get_running_loop().time
-        until, pause = clock() + PATIENCE, FIRST_PAUSE
-        while True:
-            try:
-                return await self._agent.piece(generation, what, offset)
-            except (AgentError, ssh.Refused) as error:
-                if not passes(error) or clock() > until:
-                    raise
-            await asyncio.sleep(jittered(pause))
-            pause = min(LONGEST_PAUSE, pause * 2)
 
     async def extended(self, until: dt.datetime | None) -> dt.datetime | None:
         """Locks what was there before as long as what was stored now. Returns until when all of it is locked."""

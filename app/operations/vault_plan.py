@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 from app import policy, vault
 from app.operations import check, restore
 from app.operations.intent import Intent
+from app.operations.vault_bring import FromVault
 from app.operations.vault_copy import Copy
 from backends.records import GenerationState, ModoseruError, Site
 
 if TYPE_CHECKING:
     from app.session import Session
+    from backends.journal_catalogue import Kept
+    from backends.sealing import Identity
 
 
 async def copy(session: Session, site: Site, generation: str | None = None) -> Intent:
@@ -27,10 +30,22 @@ async def copy(session: Session, site: Site, generation: str | None = None) -> I
     return Intent(
         kind="vault",
         site=site,
-        copy=Copy(generation=chosen.id),
+        here=Copy(generation=chosen.id),
         question=f"Copy {restore.when(chosen)} of {site.name} into the vault?",
         stays=("Nothing of the site is changed.",),
         generation=chosen.id,
+    )
+
+
+def bring(site: Site, kept: Kept, identity: Identity) -> Intent:
+    """The entry's generation becomes one of the server's own again; nothing live is touched."""
+    return Intent(
+        kind="bring",
+        site=site,
+        here=FromVault(entry=kept.entry, identity=identity),
+        question=f"Bring {kept.entry.generation} of {site.name} back from the vault?",
+        stays=("Nothing of the site is changed.",),
+        generation=kept.entry.generation,
     )
 
 

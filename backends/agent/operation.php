@@ -127,13 +127,17 @@ final class Operation
         return self::load($folder);
     }
 
-    /** All of the site's, newest first. */
+    /** All of the site's, newest first. One whose request cannot be read can be nobody's work any more. */
     public static function all(Request $request)
     {
         $found = [];
         foreach (@scandir($request->folder . '/ops', SCANDIR_SORT_DESCENDING) ?: [] as $name) {
             if (preg_match('/^\d{8}T\d{6}Z-/', $name) && is_file($request->folder . "/ops/$name/request")) {
-                $found[] = self::load($request->folder . '/ops/' . $name);
+                try {
+                    $found[] = self::load($request->folder . '/ops/' . $name);
+                } catch (Failure $e) {
+                    continue;
+                }
             }
         }
         return $found;

@@ -298,7 +298,9 @@ def test_a_new_key_is_private_and_overwrites_nothing(program: Program, tmp_path:
     before = file.read_bytes()
     assert program("key", "new", str(file), "--ssh", "--json", code=2).error["code"] == "key_exists"
     assert file.read_bytes() == before
-    assert program("key", "new", str(tmp_path / "no" / "key"), "--ssh", "--json", code=2).error["code"] == "key_unwritable"
+    assert (
+        program("key", "new", str(tmp_path / "no" / "key"), "--ssh", "--json", code=2).error["code"] == "key_unwritable"
+    )
 
 
 def test_site_list_tells_what_the_files_say(program: Program) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab import Lab
-from tests.operations.program import program_of
+from tests.operations.program import Program, program_of
 from tests.store.grounds import Ground, InFolder, OnS3
 from tests.vault.machine import Machine
 
@@ -23,14 +23,20 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Ground:
 
 
 @pytest.fixture
-def machine(lab: Lab, place: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+def program(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
+    """The credentials of `home` are in its environment where a test asked for them before."""
     made = program_of(lab, tmp_path)
-    return Machine(made, place, tmp_path)
+    monkeypatch.setenv("MODOSERU_STATE", str(made.state))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    return made
 
 
 @pytest.fixture
-def on_folder(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+def machine(place: Ground, program: Program, tmp_path: Path) -> Machine:
+    return Machine(program, place, tmp_path)
+
+
+@pytest.fixture
+def on_folder(program: Program, tmp_path: Path) -> Machine:
     (tmp_path / "off site").mkdir()
-    return Machine(program_of(lab, tmp_path), InFolder(tmp_path / "off site"), tmp_path)
+    return Machine(program, InFolder(tmp_path / "off site"), tmp_path)

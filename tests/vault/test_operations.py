@@ -149,10 +149,10 @@ def test_what_is_missing_changed_or_no_entry_is_named(on_folder: Machine, site: 
     assert "0" * 32 in rebuilt["problems"][0]
 
 
-def test_what_a_stolen_key_hid_is_found_and_shown_again(on_weed: OnS3, lab: Lab, tmp_path: Path, site: LabSite) -> None:
-    from tests.operations.program import program_of
-
-    machine = Machine(program_of(lab, tmp_path), on_weed, tmp_path)
+def test_what_a_stolen_key_hid_is_found_and_shown_again(
+    on_weed: OnS3, program: Program, tmp_path: Path, site: LabSite
+) -> None:
+    machine = Machine(program, on_weed, tmp_path)
     machine.copied(NAME)
     client, prefix = on_weed.server.client(), on_weed.prefix.strip("/")
     listed = client.list_objects_v2(Bucket=on_weed.bucket, Prefix=f"{prefix}/pieces/")["Contents"]

@@ -234,3 +234,14 @@ async def test_memory_is_bounded_whatever_the_size(way: Vault, monkeypatch: pyte
         assert sum([len(one) async for one in blocks]) == count * len(block)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < 64 * 1024, f"{grown} KiB more"
+
+
+async def test_a_part_that_nobody_reads_on_ends_its_thread(way: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits for room that nobody makes any more; a fetch that is cancelled would wait for it for ever."""
+    for module in (vault, vault_streams):
+        monkeypatch.setattr(module, "PIECE", 16 * 1024 * 1024)
+    part = await way.store_part(random.Random(8).randbytes(16 * 1024 * 1024), block=1_000_000)
+    async with asyncio.timeout(60), aclosing(way.fetching.part(part)) as blocks:
+        async for _ in blocks:
+            await asyncio.sleep(0.2)  # the thread is ahead by all that it may be
+            break

@@ -1,0 +1,111 @@
+"""Brings a generation out of the vault back to its site's server: decrypted here, on no disk in clear, piece by piece.
+
+Only what the server lacks crosses: what it has already, by hash, stays. There it becomes one of the server's own
+generations, which restore, drill and verify then use as any other; nothing live is touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from app import vault
+from app.operations.patience import patiently
+from app.operations.transfer import SUMMARY_MOST
+from backends.agent.client import PIECE as CROSSING
+from backends.agent.client import Agent, AgentError, Lacking
+from backends.records import AnyEvent, Finished, Note, Outcome, Progress, Site, Step
+from backends.vault import Entry, Part, part_name
+
+if TYPE_CHECKING:
+    from app.session import Session
+    from backends.sealing import Identity
+    from backends.vault_streams import Fetching
+
+
+class FromVault(Struct, frozen=True, kw_only=True):
+    """Which generation of the vault, and what opens it."""
+
+    entry: Entry
+    identity: Identity
+
+    @property
+    def transfer(self) -> str:
+        """The same for the same generation, so that one that was cut is gone on with."""
+        return self.entry.seal[:32]
+
+
+async def bring(session: Session, site: Site, wanted: FromVault) -> AsyncGenerator[AnyEvent]:
+    """Its events, without Started. Begun again it goes on after the last piece that arrived.
+
+    Raises NoVault, SealingError, VaultError, StoreError, AgentError (no_space, busy …), backends.ssh.Refused.
+    """
+    from backends.vault_streams import Fetching
+
+    entry, agent = wanted.entry, session.agent(site)
+    kept = (await session.journal.seals(site.name)).get(entry.generation)
+    if kept is not None and kept != entry.seal:
+        raise AgentError(
+            "damaged", f"{entry.generation} in the vault is not the one that was sealed", "take another generation"
+        )
+    yield Step(at=_now(), name="prepare")
+    async with vault.opened(session) as store:
+        fetching = Fetching(store, wanted.identity, vault.scratch(session))
+        parts = {part.name: part for part in entry.parts}
+        summary = await fetching.whole(parts["summary.json"], SUMMARY_MOST)
+        lacking = Lacking(lacking=())
+        async with contextlib.aclosing(agent.lacking(wanted.transfer, summary, entry.seal)) as told:
+            async for answer in told:
+                if isinstance(answer, Lacking):
+                    lacking = answer
+                else:
+                    yield answer
+        yield Step(at=_now(), name="bring")
+        wants = [(parts.get(part_name(one.what)), one) for one in lacking.lacking]
+        total = sum(part.size for part, _ in wants if part)
+        done = 0
+        for part, one in wants:
+            if part is None:
+                raise AgentError("damaged", f"the vault's entry has no {one.what}", "see modoseru verify --tier vault")
+            crossing = _cross(agent, fetching, wanted.transfer, part, one.what, one.have)
+            async with contextlib.aclosing(crossing) as sizes:
+                async for there in sizes:
+                    yield Progress(at=_now(), done=done + there, total=total)
+            done += part.size
+    yield Step(at=_now(), name="adopt")
+    async with contextlib.aclosing(agent.adopt(wanted.transfer, summary, entry.seal)) as told:
+        async for adopted in told:
+            if isinstance(adopted, Progress):
+                yield adopted
+    text = f"{entry.generation} is one of the server's again, and pinned: modoseru generations {site.name} --unpin"
+    yield Note(at=_now(), code="adopted", text=text, item=entry.generation)
+    detail = f"{done} bytes were brought from the vault"
+    yield Finished(at=_now(), outcome=Outcome.DONE, generation=entry.generation, detail=detail, summary=entry.seal)
+
+
+async def _cross(  # noqa: PLR0917 - from where, to where, what
+    agent: Agent, fetching: Fetching, transfer: str, part: Part, what: str, have: int
+) -> AsyncGenerator[int]:
+    """How many bytes of the part are there, while it crosses."""
+    offset, piece = have, bytearray()
+
+    async def send(content: bytes) -> int:
+        return await patiently(lambda: agent.receive(transfer, what, part.size, offset, content))
+
+    async with contextlib.aclosing(fetching.part(part, have)) as blocks:
+        async for block in blocks:
+            piece += block
+            if len(piece) >= CROSSING:
+                offset = await send(bytes(piece[:CROSSING]))
+                del piece[:CROSSING]
+                yield offset
+    if piece or part.size == 0:
+        yield await send(bytes(piece))
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from app import prompting, speaking
-from app.operations import guard
+from app.operations import guard, here
 from app.operations.intent import Intent, same_word
 from app.operations.summary import summarise
 from backends.records import AnyEvent, Finished, ModoseruError, Operation, Outcome, Site, Started
@@ -225,6 +225,8 @@ class _Watched:
     def _left_running(self, kind: str) -> ModoseruError:
         """Exit code 3: it may yet change the site, so nobody may take that for what it was before."""
         name = self._site.name
+        if self._operation and here.is_here(self._operation):
+            return _cancelled(name)
         if self._operation:
             left = ModoseruError(
                 "left_running", f"{kind} of {name} goes on there", f"modoseru follow {name} {self._operation}"
@@ -241,7 +243,9 @@ class _Watched:
     def interrupted(self) -> None:
         if not self._asked and not self._session.read_only:
             self._asked = True
-            speaking.aside(f"{self._site.name}: asked to cancel; Ctrl-C again leaves it running")
+            lives_on = not (self._operation and here.is_here(self._operation))
+            again = "; Ctrl-C again leaves it running" if lives_on else ""
+            speaking.aside(f"{self._site.name}: asked to cancel{again}")
             self._cancel_if_asked()
         elif self._task is not None:
             self._left = True

@@ -175,7 +175,9 @@ def generations(site: str, found: Sequence[Generation], gone: Sequence[Gone] = (
         read = f"read back {one.verified_at:%Y-%m-%d}" if one.verified_at else "never read back"
         size = f"{one.bytes / 1e6:,.1f} MB" if one.bytes is not None else "? MB"
         files = f"{one.files:,}" if one.files is not None else "?"
-        _line(f"{one.id}  {one.tier}  {one.state.value:<9} {size:>12}  {files:>9} files  {seal}, {read}")
+        locked = f", locked until {one.locked_until:%Y-%m-%d}" if one.locked_until else ", not locked"
+        end = locked if one.tier == "vault" else ""
+        _line(f"{one.id}  {one.tier:<6}  {one.state.value:<9} {size:>12}  {files:>9} files  {seal}, {read}{end}")
     if any(one.sealed is False for one in found):
         aside("  → SEAL BROKEN: somebody changed it after it was made; restore takes another one")
     for lost in gone:

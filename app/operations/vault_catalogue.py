@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from app import vault
+from app import policy, vault
 from backends.journal import SealConflict
 from backends.journal_catalogue import Kept
-from backends.records import ModoseruError, VaultSettings, visible
+from backends.records import ModoseruError, Policy, VaultSettings, visible
 from backends.store import Abilities
 from backends.vault import PIECES, Entry
 
@@ -102,16 +102,19 @@ async def doctor(session: Session) -> Doctor:
     return Doctor(
         place=place,
         abilities=msgspec.structs.replace(able, left=()),
-        problems=tuple(weaknesses(settings, able)),
+        problems=tuple(weaknesses(settings, able, session.fleet.settings.policy)),
         orphans=orphans,
         orphan_bytes=orphan_bytes,
         missing=tuple(sorted(named - shown)),
     )
 
 
-def weaknesses(settings: VaultSettings, able: Abilities) -> list[str]:
+def weaknesses(settings: VaultSettings, able: Abilities, promised: Policy) -> list[str]:
     """Where a store falls short of what the vault is for. Pure."""
     found = []
+    kept_days = promised.vault_keep * policy.seconds(promised.vault_every) // 86400
+    if settings.lock != "none" and settings.lock_days < kept_days:
+        found.append(f"its locks run out after {settings.lock_days} days, and generations are kept for {kept_days}")
     if settings.lock == "none":
         found.append("not immutable: [vault] lock is none, so whoever has the key can delete what is stored")
     elif able.lock is None:

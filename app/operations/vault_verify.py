@@ -46,12 +46,13 @@ async def verify(
 ) -> AsyncGenerator[Progress | Verified]:
     """How far it is, then what was found. Without the identity nothing is read, and the best outcome is `unknown`.
 
-    A delete marker is taken back. Raises NoVault, StoreError.
+    A delete marker is taken back, unless the program is read-only. Raises NoVault, StoreError.
     """
     now = dt.datetime.now(dt.UTC)
     seal = (await session.journal.seals(site.name)).get(kept.entry.generation)
     async with vault.opened(session) as store:
-        stored = _Stored(store, vault.settings(session).lock != "none", now)
+        locked = vault.settings(session).lock != "none"
+        stored = _Stored(store, now, locked=locked, heals=not session.read_only)
         objects = [(kept.object, kept.version, None), *((p.object, p.version, p) for p in kept.entry.pieces())]
         for name, version, piece in objects:
             await stored.look(name, version, piece)
@@ -85,8 +86,8 @@ async def verify(
 class _Stored:
     """What the store tells of each object, without reading it."""
 
-    def __init__(self, store: Store, locked: bool, now: dt.datetime) -> None:
-        self._store, self._locked, self._now = store, locked, now
+    def __init__(self, store: Store, now: dt.datetime, *, locked: bool, heals: bool) -> None:
+        self._store, self._now, self._locked, self._heals = store, now, locked, heals
         self.problems: list[Problem] = []
         self._ends: list[dt.datetime | None] = []
         self.seen = 0
@@ -106,8 +107,9 @@ class _Stored:
         if piece and (there.size != piece.size or (there.sha256 or piece.sha256) != piece.sha256):
             self.problems.append(Problem(what="is not what was stored", path=name))
         if version and (await self._store.head(name)) is None:
-            await self._store.restore_version(name, version)
-            self.problems.append(Problem(what="was hidden by a delete marker", path=name, healed=True))
+            if self._heals:
+                await self._store.restore_version(name, version)
+            self.problems.append(Problem(what="was hidden by a delete marker", path=name, healed=self._heals))
         if self._locked and (there.locked_until is None or there.locked_until <= self._now):
             self.problems.append(Problem(what="is not locked", path=name))
         self._ends.append(there.locked_until)

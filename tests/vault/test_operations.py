@@ -158,6 +158,8 @@ def test_what_a_stolen_key_hid_is_found_and_shown_again(
     listed = client.list_objects_v2(Bucket=on_weed.bucket, Prefix=f"{prefix}/pieces/")["Contents"]
     hidden = listed[0]["Key"].removeprefix(f"{prefix}/")
     on_weed.hide(hidden)
+    looked = machine.program("verify", NAME, "--tier", "vault", "--read-only", "--json", code=1).json
+    assert looked["problems"] == [{"what": "was hidden by a delete marker", "path": hidden, "healed": False}]
     words = ("verify", NAME, "--tier", "vault", "--identity", str(machine.identity), "--json")
     found = machine.program(*words).json
     assert found["problems"] == [{"what": "was hidden by a delete marker", "path": hidden, "healed": True}]
@@ -188,13 +190,17 @@ def test_a_fleet_without_a_vault_or_without_a_recipient_is_told(on_folder: Machi
 
 
 def test_the_doctor_says_what_the_store_can_do(machine: Machine, site: LabSite) -> None:
+    machine.write(lock_days=400)
     machine.copied(NAME)
     found = machine.program("vault", "doctor", "--json", code=None).json
     assert found["missing"] == []
     assert found["orphans"] == 0
     if machine.place.immutable:
         assert found["abilities"]["lock"] == "compliance"
-        assert not [one for one in found["problems"] if one.startswith(("not immutable", "these credentials"))]
+        assert not [one for one in found["problems"] if one.startswith(("not immutable", "these cred", "its locks"))]
+        machine.write(lock_days=30)
+        found = machine.program("vault", "doctor", "--json", code=1).json
+        assert "its locks run out after 30 days, and generations are kept for 372" in found["problems"]
     else:
         assert any(problem.startswith("not immutable") for problem in found["problems"])
         machine.objects("pieces")[0].rename(machine.objects("pieces")[0].with_name("f" * 32))
@@ -226,6 +232,18 @@ def test_one_that_was_killed_goes_on_and_the_journal_says_so(on_folder: Machine,
     found = {one["operation"]: one["outcome"] for one in _operations(on_folder.program) if one["kind"] == "vault"}
     assert found == {left["operation"]: left["outcome"] or "cancelled", ended["operation"]: "done"}
     assert found[left["operation"]] == "cancelled"
+
+
+def test_ctrl_c_ends_a_copy_and_says_so(on_folder: Machine, site: LabSite) -> None:
+    on_folder.program("backup", NAME)
+    running = on_folder.program.start("backup", NAME, "--tier", "vault", "--progress", "json")
+    running.until('"name":"store"')
+    running.signal(signal.SIGINT)
+    asked = running.until("asked to cancel")
+    assert "leaves it running" not in asked
+    ended = running.ended(code=None)
+    (copied,) = [one for one in _operations(on_folder.program) if one["kind"] == "vault"]
+    assert (ended.code, copied["outcome"]) in {(130, "cancelled"), (0, "done")}
 
 
 def _operations(program: Program) -> list[dict[str, Any]]:

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import Lab
-from tests.operations.program import Program, program_of
+from tests.operations.conftest import program
+from tests.operations.program import Program
 from tests.store.grounds import Ground, InFolder, OnS3
 from tests.vault.machine import Machine
+
+__all__ = ["program"]
 
 
 @pytest.fixture(params=["folder", "weed"])
@@ -20,15 +22,6 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Ground:
         return InFolder(folder)
     found: OnS3 = request.getfixturevalue("on_weed")
     return found
-
-
-@pytest.fixture
-def program(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
-    """The credentials of `home` are in its environment where a test asked for them before."""
-    made = program_of(lab, tmp_path)
-    monkeypatch.setenv("MODOSERU_STATE", str(made.state))
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    return made
 
 
 @pytest.fixture

@@ -511,13 +511,15 @@ class Dashboard(App[None]):
             self._errand(self._asking.move(site, dialog), site.name, "restore")
 
     def _generations(self, site: Site, *, elsewhere: bool = False) -> Generations | None:
-        """The choice among a site's generations; None where there is none, which is said."""
+        """The choice among those that its server has; None where there is none, which is said."""
         from app.screens.generations import Generations
 
         status = self._statuses[site.name]
-        if known := status.generations:
+        if known := [one for one in status.generations if one.tier == "server"]:
             return Generations(site.name, known, self._clock(), elsewhere=elsewhere)
-        if status.verdict is Certainty.UNKNOWN:
+        if status.generations:
+            self.tell(tr("Only the vault has one: modoseru restore {site} --tier vault", site=site.name))
+        elif status.verdict is Certainty.UNKNOWN:
             self.tell(tr("The generations of {site} are not known; c looks", site=site.name))
         else:
             self.tell(tr("{site} has no generation yet; b makes one", site=site.name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 from textual.widgets import Button, Input, Static
 
@@ -21,8 +22,9 @@ from backends.records import (
     Outcome,
     Site,
 )
+from tests.app.dashboard_desk import FakeDesk
 from tests.app.dashboard_pilot import events, feed, opened, told, until
-from tests.widgets.made import NOW, operation, status
+from tests.widgets.made import NOW, generation, operation, site, status
 
 
 @pytest.mark.parametrize(
@@ -227,6 +229,23 @@ async def test_a_site_without_a_generation_says_how_to_make_one() -> None:
         await pilot.pause()
         assert told(app) == "old-shop.example has no generation yet; b makes one"
         assert desk.calls == []
+
+
+async def test_a_generation_of_the_vault_is_not_offered_as_one_of_the_server() -> None:
+    off_site, own = generation(3, tier="vault"), generation(5)
+    for known, shown in (((off_site,), None), ((off_site, own), own.id)):
+        found = msgspec.structs.replace(status("a.example"), generations=known)
+        async with opened(FakeDesk([(site("a.example"), found)])) as (app, desk, pilot):
+            await pilot.press("r")
+            if shown is None:
+                await pilot.pause()
+                assert told(app) == "Only the vault has one: modoseru restore a.example --tier vault"
+                assert desk.calls == []
+                continue
+            await until(pilot, lambda app=app: isinstance(app.screen, Generations))  # type: ignore[misc]
+            await pilot.press("enter")
+            await until(pilot, lambda desk=desk: bool(desk.made("plan")))  # type: ignore[misc]
+            assert desk.made("plan")[0][3] == shown
 
 
 async def test_choosing_updates() -> None:

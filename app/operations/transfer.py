@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -23,6 +23,7 @@ SUMMARY_MOST = 8 * 1024 * 1024
 """Bytes: a summary has a line's worth for each table and pack; a request that carries it has at most 16 MiB."""
 Size = Annotated[int, Meta(ge=0)]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+T = TypeVar("T", bound=Struct)
 
 
 class Sealed(Struct, frozen=True):
@@ -36,24 +37,11 @@ class SealedPack(Sealed, frozen=True):
     id: Annotated[str, Meta(pattern=r"^\d{8}T\d{6}Z\Z")]
 
 
-class SealedDump(Sealed, frozen=True):
-    plain: Size
-
-
-class Counts(Struct, frozen=True):
-    files: Size
-    bytes: Size
-    tables: Size
-    rows: Size
-
-
 class Summary(Struct, frozen=True):
-    """Of a generation's summary, what tells its parts apart, and what it would restore."""
+    """Of a generation's summary, what tells its parts apart."""
 
-    created: dt.datetime
-    counts: Counts
     manifest: Sealed
-    dump: SealedDump
+    dump: Sealed
     packs: tuple[SealedPack, ...]
 
     def parts(self) -> dict[str, Sealed]:
@@ -80,8 +68,12 @@ class Bring(Struct, frozen=True, kw_only=True):
 
     def summary(self) -> Summary:
         """Raises AgentError (damaged)."""
+        return self.read(Summary)
+
+    def read(self, wanted: type[T]) -> T:
+        """What `wanted` has fields for of the summary. Raises AgentError (damaged)."""
         try:
-            return msgspec.json.decode(self.text, type=Summary)
+            return msgspec.json.decode(self.text, type=wanted)
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
             raise _damaged(self.source, "summary") from error
 

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from app import vault
 from app.operations.patience import patiently
-from app.operations.transfer import Bring, summary_of
+from app.operations.transfer import Bring, Size, summary_of
 from backends.agent.client import PIECE as CROSSING
 from backends.agent.client import Agent, AgentError
 from backends.journal_catalogue import Kept
@@ -33,6 +33,25 @@ if TYPE_CHECKING:
 AHEAD = 3
 """Pieces of a part that are asked for before the last one came: each is a round trip and a start of PHP."""
 TOLD_EVERY = 0.25
+
+
+class Counts(Struct, frozen=True):
+    files: Size
+    bytes: Size
+    tables: Size
+    rows: Size
+
+
+class Dump(Struct, frozen=True):
+    plain: Size
+
+
+class Described(Struct, frozen=True):
+    """Of a generation's summary, what it would restore: the catalogue says so without an identity."""
+
+    created: dt.datetime
+    counts: Counts
+    dump: Dump
 
 
 class Copy(Struct, frozen=True, kw_only=True):
@@ -99,8 +118,8 @@ class _Copying:
     ) -> None:
         self._session, self._site, self._agent, self._store, self._bring = session, site, agent, store, bring
         self.storing = storing
-        self._summary = bring.summary()
-        parts = self._summary.parts().items()
+        self._described = bring.read(Described)
+        parts = bring.summary().parts().items()
         self._wanted = [Part(part_name(what), part.size, part.sha256) for what, part in parts]
         self._names = {part_name(what): what for what, _ in parts}
         self._done: dict[str, Part] = {}
@@ -200,13 +219,13 @@ class _Copying:
         return until
 
     def entry(self) -> Entry:
-        counts = self._summary.counts
+        counts = self._described.counts
         return Entry(
             site=self._site.name,
             generation=self._bring.generation,
-            created=self._summary.created,
+            created=self._described.created,
             stored=_now(),
-            holds=Holds(counts.files, counts.bytes + self._summary.dump.plain, counts.tables, counts.rows),
+            holds=Holds(counts.files, counts.bytes + self._described.dump.plain, counts.tables, counts.rows),
             parts=(self._done["summary.json"], *(self._done[part.name] for part in self._wanted)),
         )
 

@@ -472,6 +472,35 @@ async def drill(options: Options, *, site: str, generation: str | None, tier: st
 
 
 @command(main)
+@click.argument("site")
+@click.option("--allow", multiple=True, metavar="ADDRESS", help="An address or a network that it still answers.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+async def isolate(options: Options, *, site: str, allow: tuple[str, ...], yes: bool) -> int:
+    """Close a site to the world: 503 for everyone, before WordPress loads, until it is released.
+
+    It is done when its front page, PHP files and static files were refused from outside; a restore keeps it closed.
+    """
+    from app import performing
+    from app.operations import isolate as plans
+
+    async with _session(options) as session:
+        intent = plans.isolate(session, session.fleet.site(site), allow)
+        return await performing.begin(session, intent, options, yes=yes)
+
+
+@command(main)
+@click.argument("site")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+async def release(options: Options, site: str, yes: bool) -> int:
+    """Open an isolated site again: byte for byte as it was, or as it was restored meanwhile."""
+    from app import performing
+    from app.operations import isolate as plans
+
+    async with _session(options) as session:
+        return await performing.begin(session, plans.release(session.fleet.site(site)), options, yes=yes)
+
+
+@command(main)
 @click.argument("sites", nargs=-1, required=True, metavar="SITE...")
 @click.option("--only", multiple=True, metavar="SLUG", help="Only these items.")
 @click.option("--yes", is_flag=True, help="Do not ask.")

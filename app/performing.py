@@ -31,6 +31,15 @@ async def perform(
     return concluded(sites, await performed(session, sites, plan, options, yes=yes), options)
 
 
+async def begin(session: Session, intent: Intent, options: Options, *, yes: bool) -> int:
+    """`perform` of one operation that needs no look at the site to be planned."""
+
+    async def planned(_: Site) -> Intent:
+        return intent
+
+    return await perform(session, [intent.site], planned, options, yes=yes)
+
+
 def concluded(sites: Sequence[Site], results: Sequence[Operation | ModoseruError], options: Options) -> int:
     """Prints how operations ended, one a site; returns the exit status of the worst. Raises a lone one's error."""
     if len(results) == 1 and isinstance(results[0], ModoseruError):

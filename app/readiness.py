@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Sequence
 
+import msgspec
 from msgspec import Struct
 
 from app import policy
@@ -114,6 +115,10 @@ def _doubts(site: Site, generations: Sequence[Generation], whole: Sequence[Gener
         yield "nobody is named to restore it"
 
 
+def _closed(since: dt.datetime) -> str:
+    return f"isolated since {since:%Y-%m-%d %H:%M} UTC: everyone gets 503"
+
+
 class Known(Struct, frozen=True, kw_only=True):
     """What is known of one site, each part or None."""
 
@@ -139,18 +144,23 @@ def status(site: Site, known: Known, now: dt.datetime) -> SiteStatus:
             php=inspection.php_web or inspection.php_cli,
             database=f"{engine} {version}".strip() if version else None,
         )
+    health = known.health or Health(state=State.UNKNOWN, problem="not looked at yet")
+    isolated = inspection.isolated if inspection is not None else None
+    if isolated is not None and health.http_status == 503:
+        health = msgspec.structs.replace(health, state=State.WARNING, problem=_closed(isolated))
     certificate = known.certificate or Certificate(state=State.UNKNOWN, problem="not looked at yet")
     domain = known.domain or Domain(name="", state=State.UNKNOWN, problem="not looked at yet")
     return SiteStatus(
         name=site.name,
         url=site.url,
         verdict=judged.verdict,
-        reasons=judged.reasons,
+        reasons=(*((_closed(isolated),) if isolated else ()), *judged.reasons),
         rpo_s=judged.rpo_s,
         rto_s=judged.rto_s,
         rto_before_s=judged.rto_before_s,
         owner=site.owner,
-        health=known.health or Health(state=State.UNKNOWN, problem="not looked at yet"),
+        health=health,
+        isolated=isolated,
         generations=tuple(known.generations or ()),
         certificate=certificate,
         domain=domain,

@@ -11,7 +11,7 @@ import socket
 import ssl
 import time
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 from urllib.parse import urljoin
@@ -35,6 +35,7 @@ class Got(Struct, frozen=True, kw_only=True):
     seconds: float
     status: int | None = None
     content_type: str = ""
+    retry_after: str = ""
     body: bytes = b""
     cut: bool = False
     """The body was longer than was read."""
@@ -80,7 +81,10 @@ class Client:
             response = await self._get(url)
             try:
                 self._got = replace(
-                    self._got, status=response.status, content_type=response.headers.get("Content-Type", "")
+                    self._got,
+                    status=response.status,
+                    content_type=response.headers.get("Content-Type", ""),
+                    retry_after=response.headers.get("Retry-After", ""),
                 )
                 target = response.headers.get("Location")
                 if response.status not in {301, 302, 303, 307, 308} or not target:
@@ -164,7 +168,9 @@ def _pinned(target: Endpoint, host: str, port: int) -> tuple[str, int]:
 
 
 @asynccontextmanager
-async def client(target: Endpoint, trusted: ssl.SSLContext) -> AsyncIterator[Client]:
+async def client(
+    target: Endpoint, trusted: ssl.SSLContext, headers: Mapping[str, str] | None = None
+) -> AsyncIterator[Client]:
     """A session of its own for each look: cookies, pins and pooled connections never meet those of another site."""
     connector = aiohttp.TCPConnector(resolver=_Pinned(target), use_dns_cache=False, limit=4)
     async with aiohttp.ClientSession(
@@ -180,6 +186,7 @@ async def client(target: Endpoint, trusted: ssl.SSLContext) -> AsyncIterator[Cli
             "Accept-Encoding": "gzip, deflate",
             "Accept-Language": "ja,en;q=0.8",
             "Cache-Control": "no-cache",
+            **(headers or {}),
         },
     ) as session:
         yield Client(session, target, trusted)

@@ -412,6 +412,8 @@ class Inspection(Struct, frozen=True, kw_only=True):
     """What the host lacks, as sentences an operator reads."""
     operation: str | None = None
     """An operation that runs, waits for an answer, or was left behind by a dead process."""
+    isolated: Moment | None = None
+    """Since when the site is closed to everyone but an allow list."""
     generations: tuple[Generation, ...] = ()
 
 
@@ -485,6 +487,8 @@ class SiteStatus(Struct, frozen=True, kw_only=True):
     rto_before_s: tuple[int, ...] = ()
     owner: str | None = None
     health: Health
+    isolated: Moment | None = None
+    """Since when it is closed to the world."""
     generations: tuple[Generation, ...] = ()
     certificate: Certificate
     domain: Domain
@@ -561,7 +565,8 @@ class Asked(Event, frozen=True, kw_only=True):
 
     number: int
     subject: str
-    """`look`: fetch the site's pages and say whether they are right."""
+    """`look`: fetch the site's pages and say whether they are right. `reset`: renew opcache. `closed`: see whether
+    everything below the URL is refused; `item` names the probes."""
     token: str | None = None
     """Name of the one-time page that renews opcache on the web side."""
     item: str | None = None

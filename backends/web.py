@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
@@ -32,6 +32,8 @@ LARGE = 256 * 1024
 """Bytes from which a page is judged in a thread: 2 MiB take 50 to 100 ms."""
 SETUP = ("/wp-admin/install.php", "/wp-admin/setup-config.php")
 """Where WordPress leads everybody when its tables or its wp-config.php are gone, with status 200."""
+PASS, OUTSIDE = "X-Modoseru-Pass", "X-Modoseru-Outside"
+"""Headers for an isolated site: the secret that it lets pass, and that an address which it lets in is none here."""
 _URGENCY = [State.OK, State.UNKNOWN, State.WARNING, State.CRITICAL]
 
 
@@ -60,18 +62,41 @@ class Web:
         ca_file: str | None = None,
         timeout: float = 10.0,
         expect: Expectation | None = None,
+        secret: str | None = None,
         now: dt.datetime | None = None,
     ) -> Health:
         """`look`, when it is its turn."""
         async with self._turn:
-            return await look(url, connect=connect, ca_file=ca_file, timeout=timeout, expect=expect, now=now)
+            return await look(
+                url, connect=connect, ca_file=ca_file, timeout=timeout, expect=expect, secret=secret, now=now
+            )
 
     async def visit(
-        self, url: str, page: str, *, connect: str | None = None, ca_file: str | None = None, timeout: float = 10.0
+        self,
+        url: str,
+        page: str,
+        *,
+        connect: str | None = None,
+        ca_file: str | None = None,
+        timeout: float = 10.0,
+        secret: str | None = None,
     ) -> dict[str, Any] | None:
         """`visit`, when it is its turn."""
         async with self._turn:
-            return await visit(url, page, connect=connect, ca_file=ca_file, timeout=timeout)
+            return await visit(url, page, connect=connect, ca_file=ca_file, timeout=timeout, secret=secret)
+
+    async def answers(
+        self,
+        url: str,
+        pages: Sequence[str],
+        *,
+        connect: str | None = None,
+        ca_file: str | None = None,
+        timeout: float = 10.0,
+    ) -> list[Got]:
+        """`answers`, when it is its turn."""
+        async with self._turn:
+            return await answers(url, pages, connect=connect, ca_file=ca_file, timeout=timeout)
 
 
 async def look(
@@ -81,12 +106,14 @@ async def look(
     ca_file: str | None = None,
     timeout: float = 10.0,
     expect: Expectation | None = None,
+    secret: str | None = None,
     now: dt.datetime | None = None,
 ) -> Health:
     """Fetches the site's front page and the pages of `expect`, one after the other, and judges what came.
 
     `connect` (`host:port`) stands in for DNS where the site itself is asked, also after redirects within it; a host
-    that is an IP address is always connected to as it stands. `timeout` bounds each page as a whole. A site that
+    that is an IP address is always connected to as it stands. `timeout` bounds each page as a whole; `secret` is what
+    an isolated site lets pass. A site that
     visitors cannot get into is critical, with the reason in `problem`; `pages[…].problem` is about the page alone and
     leaves the certificate out. Never raises for what the network does.
     """
@@ -99,7 +126,7 @@ async def look(
     looks: list[PageLook] = []
     faults: list[pages.Fault] = []
     connected = await asyncio.to_thread(_loaded)
-    async with connected(target, trusted) as client:
+    async with connected(target, trusted, {PASS: secret} if secret else {}) as client:
         for name in ("", *expect.pages[:PAGES]):
             shown, found = await _look_at(client, url, name, expect, timeout)
             looks.append(shown)
@@ -122,7 +149,13 @@ async def look(
 
 
 async def visit(
-    url: str, page: str, *, connect: str | None = None, ca_file: str | None = None, timeout: float = 10.0
+    url: str,
+    page: str,
+    *,
+    connect: str | None = None,
+    ca_file: str | None = None,
+    timeout: float = 10.0,
+    secret: str | None = None,
 ) -> dict[str, Any] | None:
     """Opens `<url>/<page>` and returns the small JSON object that it answers; None for any other answer.
 
@@ -134,7 +167,7 @@ async def visit(
     except ValueError:
         return None
     connected = await asyncio.to_thread(_loaded)
-    async with connected(target, trusted) as client:
+    async with connected(target, trusted, {PASS: secret} if secret else {}) as client:
         got = await client.fetch(_below(url, page), ANSWER_LIMIT, timeout)
     if got.status != 200 or got.broken is not None or got.cut:
         return None
@@ -146,7 +179,25 @@ async def visit(
     return shown if isinstance(shown, dict) else None
 
 
-def _loaded() -> Callable[[Endpoint, ssl.SSLContext], AbstractAsyncContextManager[Client]]:
+async def answers(
+    url: str,
+    pages: Sequence[str],
+    *,
+    connect: str | None = None,
+    ca_file: str | None = None,
+    timeout: float = 10.0,
+) -> list[Got]:
+    """What comes of each of `pages` below the URL, at most 4 KiB of it, unjudged. A refused certificate stops nothing.
+
+    Raises ValueError where the URL is none.
+    """
+    target, trusted = endpoint(url, connect), await trust(ca_file)
+    connected = await asyncio.to_thread(_loaded)
+    async with connected(target, trusted, {OUTSIDE: "1"}) as client:
+        return [await client.fetch(_below(url, page), ANSWER_LIMIT, timeout) for page in pages]
+
+
+def _loaded() -> Callable[[Endpoint, ssl.SSLContext, dict[str, str]], AbstractAsyncContextManager[Client]]:
     """aiohttp takes a quarter of a second to import: at the first look, in a thread."""
     from backends.fetch import client
 

@@ -199,6 +199,14 @@ def _shows(health: Health, title: str | None) -> bool:
     return bool(title and health.title and title.casefold() in health.title.casefold())
 
 
+async def inside(session: Session, site: Site) -> None:
+    """What the agent says of the site now, remembered. Raises JournalBroken; what the connection does is kept."""
+    contact, inspection = await _ask_agent(session, site, refresh=False)
+    now = dt.datetime.now(dt.UTC)
+    seen: dict[str, Struct] = {"contact": contact} | ({"inspection": inspection} if inspection else {})
+    await session.journal.remember_all((site.name, what, record, now) for what, record in seen.items())
+
+
 async def _ask_agent(session: Session, site: Site, *, refresh: bool) -> tuple[Contact, Inspection | None]:
     try:
         inspection, told = await session.agent(site).inspect(refresh=refresh)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from app import policy
-from app.operations import check, core, here, look, transfer, update, vault_bring, vault_copy
+from app.operations import check, core, here, isolate, look, transfer, update, vault_bring, vault_copy
 from app.operations.intent import Intent
 from app.operations.patience import FIRST_PAUSE, LONGEST_PAUSE, PATIENCE, jittered, passes
 from app.operations.summary import summarise
@@ -346,9 +346,14 @@ class _Attended:
         elif finished.summary or self._kind == "verify":
             with contextlib.suppress(ModoseruError):  # the next look at the site tells it too
                 await check.generations(self._session, self._site)
+        if self._kind in {"isolate", "release"}:
+            with contextlib.suppress(ModoseruError):
+                await check.inside(self._session, self._site)
         if self._kind == "update":
             with contextlib.suppress(ModoseruError):  # WordPress forgets what is pending when it updates
                 await update.pending(self._session, self._site)
+        if self._kind == "isolate" and finished.outcome is not Outcome.CANCELLED and not self._read_only:
+            return isolate.suspects(self._session, self._site)
         if not (finished.summary and finished.generation):
             return []
         try:

@@ -6,6 +6,7 @@ It runs after maintenance is lifted, judges content and not status alone, and sa
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -15,10 +16,18 @@ from backends.web import Expectation
 
 if TYPE_CHECKING:
     from app.session import Session
+    from backends.fetch import Got
 
 PAGES = ("wp-login.php", "wp-json/")
 """Beside the front page: the login and the REST root, each of which another part of WordPress answers."""
 TIMEOUT = 20.0
+WATCHED = ("the front page", "PHP files", "PHP files among the uploads", "static files")
+CLOSED_EVERY = 1.0
+OBEYED = 4.0
+"""Seconds after which a server that goes by .htaccess has read it: it does at each request."""
+REMEMBERED = 330.0
+"""Seconds for which php-fpm may go by an earlier .user.ini (user_ini.cache_ttl, 300), with room."""
+_PROBE = re.compile(r"(?:[A-Za-z0-9_-]+/){0,8}modoseru-[0-9a-f]{32}")
 REVALIDATED = 3.0
 """Seconds after which PHP's opcache has looked at changed files by itself (revalidate_freq is 2; FACTS 4)."""
 
@@ -44,18 +53,21 @@ def travelling(expected: Expected, *, title: bool, page: str | None = None) -> d
 
 async def judge(session: Session, site: Site, asked: Asked) -> Judgement:
     """Opens the one-time page, then looks; looks again later where opcache could not be reset."""
-    reset = None
+    if asked.subject == "closed":
+        return await closed(session, site, asked.item or "")
+    reset, secret = None, None
     if asked.token:
+        secret = asked.token.removeprefix("modoseru-").removesuffix(".php")
         reset = await session.web.visit(
-            site.url, asked.token, connect=site.web.connect, ca_file=site.web.ca_file, timeout=TIMEOUT
+            site.url, asked.token, connect=site.web.connect, ca_file=site.web.ca_file, timeout=TIMEOUT, secret=secret
         )
     if asked.subject == "reset":
         return Judgement(True, "opcache was reset" if reset else "opcache was not reset")
     expected = asked.expect or Expected()
-    found = verdict(await _health(session, site, expected.page), expected)
+    found = verdict(await _health(session, site, expected.page, secret), expected)
     if found.keep and not reset:
         await asyncio.sleep(REVALIDATED)
-        found = verdict(await _health(session, site, expected.page), expected)
+        found = verdict(await _health(session, site, expected.page, secret), expected)
     return found
 
 
@@ -80,11 +92,52 @@ def verdict(health: Health, expected: Expected) -> Judgement:
     return Judgement(True, f"the front page “{front.title or ''}” answers {front.http_status}{latency}")
 
 
-async def _health(session: Session, site: Site, page: str | None = None) -> Health:
+async def closed(session: Session, site: Site, probe: str) -> Judgement:
+    """Whether everything is refused from outside, for as long as a server may go by its old rules.
+
+    `probe` is what the agent calls its files. `static` as detail: the server itself still serves what is no PHP.
+    """
+    if not _PROBE.fullmatch(probe):
+        return Judgement(False, "the server names nothing that could be looked at")
+    name = probe.rpartition("/")[2]
+    pages = ("", f"{name}.php", f"{probe}.php", f"{probe}.txt", f".well-known/acme-challenge/{name}")
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    while True:
+        try:
+            got = await session.web.answers(
+                site.url, pages, connect=site.web.connect, ca_file=site.web.ca_file, timeout=TIMEOUT
+            )
+        except ValueError as error:
+            return Judgement(False, str(error))
+        front, top, script, static, acme = (_told(one, name) for one in got)
+        served = [what for what, told in zip(WATCHED, (front, top, script, static), strict=True) if told is not None]
+        if not served:
+            note = "" if acme == name else "; /.well-known/acme-challenge/ is closed too: certificates are not renewed"
+            return Judgement(True, f"refused from outside: the front page ({got[0].status}), PHP and files{note}")
+        waited = clock() - began
+        if served == [WATCHED[3]] or (WATCHED[3] in served and waited > OBEYED):
+            return Judgement(False, "static")
+        if waited > REMEMBERED:
+            return Judgement(False, f"still served after {REMEMBERED:.0f} s: {', '.join(served)}")
+        await asyncio.sleep(CLOSED_EVERY)
+
+
+def _told(got: Got, name: str) -> str | None:
+    """What was served in spite of the gate; None for a refusal. A probe that came counts whatever its status."""
+    text = got.body.decode(errors="replace").strip()
+    if name in text:
+        return text
+    refused = got.status is None or got.status >= 400
+    return None if refused else text
+
+
+async def _health(session: Session, site: Site, page: str | None = None, secret: str | None = None) -> Health:
     return await session.web.look(
         site.url,
         connect=site.web.connect,
         ca_file=site.web.ca_file,
         timeout=TIMEOUT,
         expect=Expectation(pages=(*PAGES, page) if page else PAGES),
+        secret=secret,
     )

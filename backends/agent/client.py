@@ -80,6 +80,11 @@ A connection that ends before the last line is cut, never "done".
                   in `incoming` while its bytes are elsewhere |
 | undo | operation (absent: the newest that can be undone) | launches |
 | update | items: [{kind, slug}], generation | launches |
+| isolate | allow: [address or network…], wait_s | launches; asks `closed` with the probes as item, below the URL:
+                  ITEM.php, ITEM.txt and modoseru-HEX.php are to be refused, .well-known/acme-challenge/modoseru-HEX is
+                  to be served. Answered `static`, modes follow, and it asks again. From then on snapshot and update
+                  are refused (isolated), and what restore and undo put live is closed too |
+| release | | launches; the site is as it was before, byte for byte, or as what was restored is |
 | drill | generation, seal | launches; its Finished(done) is a proof, drill_failed and damaged disprove the
                   generation, every other code says that nothing was found out |
 | answer | operation, number, keep, detail | {"state"} ; continues the operation where its process is gone |
@@ -202,6 +207,7 @@ SOURCES = (
         "constraints",
         "undo",
         "page",
+        "isolate",
         "post",
         "post_plan",
         "post_restore",

@@ -54,7 +54,7 @@ final class Boot
 function answer_inspect(Request $request)
 {
     $facts = ['agent' => substr(basename(__FILE__), 6, 16), 'at' => now_text(), 'php_cli' => PHP_VERSION, 'missing' => missing_parts(),
-        'root' => $request->root];
+        'root' => $request->root, 'isolated' => isolation($request)['since'] ?? null];
     if ($free = @disk_free_space(is_dir($request->folder) ? $request->folder : home())) {
         $facts['disk_free'] = (int) $free;
         $facts['disk_total'] = (int) @disk_total_space(is_dir($request->folder) ? $request->folder : home());

@@ -54,8 +54,11 @@ function answer($verb, Request $request)
         return $children[$verb]($request);
     }
     $launched = ['snapshot' => 'backup', 'restore' => 'restore', 'undo' => 'undo', 'update' => 'update', 'drill' => 'drill', 'verify' => 'verify',
-        'probe' => 'probe'];
+        'isolate' => 'isolate', 'release' => 'release', 'probe' => 'probe'];
     if (isset($launched[$verb])) {
+        if ($verb === 'snapshot' || $verb === 'update') {
+            refuse_while_isolated($request);
+        }
         if ($verb === 'undo') {
             undoable($request);
         }

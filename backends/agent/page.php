@@ -6,13 +6,16 @@ function leave_page_of(Operation $operation)
 {
     clearstatcache(true, $operation->request->root);
     $operation->remember('root_time', [$operation->recall('phase'), @filemtime($operation->request->root)]);
-    return leave_page($operation->request);
+    $page = leave_page($operation->request);
+    let_pass($operation->request, $page);
+    return $page;
 }
 
 /** Takes the page away again, as if it had never been; what is live has to be the tree in which it was left. */
 function take_page_away(Operation $operation)
 {
     sweep_pages($operation->request);
+    let_pass($operation->request, null);
     list($phase, $time) = $operation->recall('root_time') ?: [null, false];
     if ($time !== false && $phase === $operation->recall('phase') && is_dir($operation->request->root)) {
         @touch($operation->request->root, $time);

@@ -16,6 +16,7 @@ const DATABASE_AWAY = [2002, 2003, 2006, 2013, 1040, 1053, 1158, 1159, 1160, 116
 /** Carries the plan out. A failure in the middle leaves the plan in the journal for `switch_back`. */
 function switch_over(Operation $operation, array $plan)
 {
+    $plan = gate_plan($operation, $plan);
     $plan['units'] = array_map('known_by_inode', $plan['units']);
     $database = $plan['tables'] ? database_of($operation) : null;
     $holder = $database ? hold_same($operation, $database, $plan['tables']) : null;

@@ -39,7 +39,10 @@ function flush_object_cache(Operation $operation)
 function conclude_switch(Operation $operation, array $answer)
 {
     list($keep, $detail) = $answer;
-    if (!$keep && $operation->kind === 'restore') {
+    $isolated = isolation($operation->request) !== null;
+    // What an attacker left is never shown again: the closed site keeps what was restored, and the hand decides.
+    $shown = !$keep && $isolated && $operation->kind === 'restore' && !$operation->cancel_asked();
+    if (!$keep && !$shown && $operation->kind === 'restore') {
         switch_back($operation, DATABASE_WAIT_S);
         // Whoever looked, looked at the other state, and a persistent cache may have kept it.
         flush_object_cache($operation);
@@ -52,9 +55,15 @@ function conclude_switch(Operation $operation, array $answer)
         return;
     }
     $operation->remember('phase', 'done');
+    $isolated && keep_first_evidence($operation);
     $operation->recall('incoming') && forget_incoming($operation->request, $operation->recall('incoming'));
     drop_staging($operation);
     forget_evidence($operation->request);
+    if ($shown) {
+        $operation->finish('needs_hand', "the check failed; the site stays isolated, on what was restored: $detail",
+            ['code' => 'check_failed', 'hint' => "modoseru undo {$operation->request->site} takes it back; modoseru release opens the site"]);
+        return;
+    }
     $operation->finish('done', $keep ? $detail : "taken back; the site now shows: $detail", ['generation' => $operation->recall('generation')]);
 }
 
@@ -85,6 +94,17 @@ function forget_evidence(Request $request)
         }
         $operation->remember('forgotten', true);
     }
+}
+
+/** Of an isolated site the first thing that was overwritten is what the attacker left: it stays until the release. */
+function keep_first_evidence(Operation $operation)
+{
+    foreach (Operation::all($operation->request) as $other) {
+        if (is_file($other->folder . '/keep')) {
+            return;
+        }
+    }
+    write_durably($operation->folder . '/keep', now_text());
 }
 
 /** Ids of generations that an undo may need: of what was linked and left as it was, they are the only evidence. */

@@ -133,6 +133,7 @@ function work(Operation $operation)
         Database::$owner = $operation->id;
         $operation->begin();
         drop_left_tables($operation->request);
+        sweep_gate($operation->request);
         perform($operation);
         Operation::forget_old($operation->request);
     } catch (Throwable $e) {
@@ -193,7 +194,8 @@ class NeedsHand extends Exception
 function perform(Operation $operation)
 {
     $kinds = ['backup' => 'operation_backup', 'restore' => 'operation_restore', 'undo' => 'operation_undo',
-        'update' => 'operation_update', 'drill' => 'operation_drill', 'verify' => 'operation_verify', 'probe' => 'operation_probe'];
+        'update' => 'operation_update', 'drill' => 'operation_drill', 'verify' => 'operation_verify', 'isolate' => 'operation_isolate',
+        'release' => 'operation_release', 'probe' => 'operation_probe'];
     if (!isset($kinds[$operation->kind])) {
         throw new Failure('bad_request', "this agent has no operation {$operation->kind}", 'update Modoseru');
     }
@@ -248,6 +250,11 @@ function bring_to_an_end(Operation $operation)
             return;
         }
     }
+    if ($phase === 'closed' || $phase === 'opened') {
+        $answer = $operation->answered ? [$operation->answered['keep'], $operation->answered['detail']] : null;
+        $phase === 'closed' ? conclude_isolation($operation, $answer) : conclude_release($operation, $answer);
+        return;
+    }
     roll_back_dead($operation);
 }
 
@@ -288,6 +295,9 @@ function abandon(Operation $operation, $wait_s = 0)
     }
     if ($operation->kind === 'update') {
         abandon_update($operation);
+    }
+    if ($operation->kind === 'isolate' || $operation->kind === 'release') {
+        take_isolation_back($operation);
     }
     drop_staging($operation);
     sweep_parts($operation->request);

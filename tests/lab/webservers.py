@@ -146,7 +146,13 @@ def start_fpm(layout: Layout, processes: Processes, site: LabSite) -> None:
     listening = fpm_socket(layout, site)
     config.write_text(FPM.format(log=layout.log, name=site.name, account=site.account, socket=listening))
     listening.unlink(missing_ok=True)
-    processes.start(fpm_name(site), [f"/usr/sbin/php-fpm{php_version()}", "-F", "-y", str(config)])
+    processes.start(
+        fpm_name(site),
+        [
+            *(f"/usr/sbin/php-fpm{php_version()}", "-F", "-y", str(config)),
+            *("-d", "user_ini.cache_ttl=3"),  # 300 in the field: what waits for it would wait as long here
+        ],
+    )
 
 
 def await_fpm(layout: Layout, processes: Processes, site: LabSite) -> None:

@@ -75,6 +75,7 @@ SITES = {
             "rto_s": Or(number, None),
             "rto_before_s": [number],
             "owner": Or(str, None),
+            "isolated": Or(time, None),
             "health": {
                 "state": STATE,
                 "http_status": Or(number, None),

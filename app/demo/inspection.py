@@ -53,6 +53,7 @@ def inspect(site: DemoSite, at: dt.datetime, generations: tuple[Generation, ...]
         updates=tuple(pending(site)) if booted else (),
         updates_checked=booted,
         operation=operation,
+        isolated=None if site.closed is None else dt.datetime.fromisoformat(site.closed["since"]),
         generations=generations,
     )
 

@@ -24,7 +24,7 @@ class Rdap(HttpServer):
         super().__init__(self._domain)
         self._characters, self._birth = characters, birth
 
-    async def _domain(self, _host: str, target: str) -> Page:
+    async def _domain(self, _host: str, target: str, _headers: Mapping[str, str], _address: str) -> Page:
         name = target.partition("?")[0].removeprefix(f"{RDAP_PATH}domain/").lower()
         character = self._characters.get(name)
         if character is None or not name.endswith(".example"):

@@ -28,6 +28,8 @@ class Page(Struct, frozen=True):
     status: HTTPStatus
     body: bytes
     kind: str = "text/html; charset=UTF-8"
+    more: str = ""
+    """Further header lines."""
 
 
 def render(site: DemoSite, target: str) -> Page:

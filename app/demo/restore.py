@@ -221,7 +221,9 @@ async def _look(worker: Worker) -> None:
 
 async def conclude(worker: Worker, answer: Answer) -> None:
     """What follows the answer, in the worker that asked or in one that took its place."""
-    if not answer.keep and worker.operation.kind == "restore":
+    # What an attacker left is never shown again: the closed site keeps what was restored, and the hand decides.
+    stays = not answer.keep and worker.site.closed is not None and not worker.operation.cancel_asked
+    if not answer.keep and worker.operation.kind == "restore" and not stays:
         cancelled = worker.operation.cancel_asked
         await worker.abandon()
         # Visitors would see the withdrawn code until opcache looked again.
@@ -235,6 +237,11 @@ async def conclude(worker: Worker, answer: Answer) -> None:
         for place in (worker.state / "incoming" / transfer, worker.operation.folder / "brought"):
             await worker.runtime.run(remove, place)
     await worker.runtime.run(forget_evidence, worker)
+    if stays and worker.operation.kind == "restore":
+        text = f"the check failed; the site stays isolated, on what was restored: {answer.detail}"
+        hint = f"modoseru undo {worker.site.name} takes it back; modoseru release opens the site"
+        worker.finish(Outcome.NEEDS_HAND, text, error=ModoseruError("check_failed", text, hint))
+        return
     # An undo may well bring a broken state back: it says what was seen and stays.
     worker.finish(Outcome.DONE, answer.detail if answer.keep else f"taken back; the site now shows: {answer.detail}")
 

@@ -108,6 +108,27 @@ class DemoSite:
         copy.root, copy.database, copy._made = root, database, True
         return copy
 
+    # ------------------------------------------------------------ isolation
+
+    @property
+    def closed(self) -> dict[str, Any] | None:
+        """Since when, for whom not (`allow`), and the secret that passes for now (`pass`); None where it is open."""
+        try:
+            found: dict[str, Any] = json.loads(self._gate.read_bytes())
+        except FileNotFoundError:
+            return None
+        return found
+
+    def close(self, gate: dict[str, Any]) -> None:
+        self._gate.write_text(json.dumps(gate))
+
+    def open(self) -> None:
+        self._gate.unlink(missing_ok=True)
+
+    @property
+    def _gate(self) -> Path:
+        return self.database.with_suffix(".closed")
+
     # ------------------------------------------------------------ levers
 
     def delete_file(self, path: str) -> None:

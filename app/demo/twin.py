@@ -23,6 +23,13 @@ from app.demo.backup import backup
 from app.demo.difference import difference
 from app.demo.drill import drill
 from app.demo.inspection import inspect, moved_preview, preview
+from app.demo.isolation import (
+    conclude_isolation,
+    conclude_release,
+    isolate,
+    refuse_while_isolated,
+    release,
+)
 from app.demo.operation import Operation, Request
 from app.demo.restore import conclude, only_of, restore, undo, undoable
 from app.demo.runtime import Runtime
@@ -59,6 +66,8 @@ _LAUNCHED: dict[str, tuple[str, Callable[[Worker], Awaitable[None]]]] = {
     "update": ("update", update),
     "drill": ("drill", drill),
     "verify": ("verify", verify),
+    "isolate": ("isolate", isolate),
+    "release": ("release", release),
     "probe": ("probe", probe),
 }
 _WORK = dict(_LAUNCHED.values())
@@ -291,6 +300,8 @@ class Twin:
 
     async def _launch(self, site: DemoSite, state: Path, request: Request, verb: str, say: Say) -> Reply:
         """Refusals come before anything is written; from its first line on, the operation lives by itself."""
+        if verb in ("snapshot", "update"):
+            refuse_while_isolated(site)
         if verb == "undo":
             undoable(site, state, request.fields.get("operation"))
         elif verb in ("restore", "drill", "verify"):
@@ -375,6 +386,15 @@ class Twin:
             answer = operation.answer()
             if answer is not None:
                 await conclude(worker, worker.settle(answer))
+            return
+        phase = operation.state.get("phase")
+        if phase in ("closed", "opened"):
+            answer = operation.answer()
+            settled = worker.settle(answer) if answer is not None and operation.asked is not None else None
+            if phase == "closed":
+                await conclude_isolation(worker, settled)
+            else:
+                conclude_release(worker, settled)
             return
         await worker.abandon()
         worker.finish(Outcome.ROLLED_BACK, "its process died; everything was taken back")

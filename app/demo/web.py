@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from app.demo.cast import Condition
+from app.demo.isolation import gate
 from app.demo.listener import Listener
 from app.demo.rendering import Page, render
 from app.demo.site import DemoSite
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 SLOW_S = 2.0
 _IDLE_S = 30.0
 
-Answer = Callable[[str, str], Awaitable[Page]]
-"""Host and target to a page."""
+Answer = Callable[[str, str, Mapping[str, str], str], Awaitable[Page]]
+"""Host, target, headers and the visitor's address to a page."""
 
 
 class HttpServer(Listener):
@@ -42,13 +43,15 @@ class HttpServer(Listener):
         method, target, version = request.split(" ")
         headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         if method in {"GET", "HEAD"}:
-            page = await self._answer(headers.get("host", ""), target)
+            peer = writer.get_extra_info("peername")
+            page = await self._answer(headers.get("host", ""), target, headers, peer[0])
         else:
             page = Page(HTTPStatus.METHOD_NOT_ALLOWED, b"")
         keep = version == "HTTP/1.1" and headers.get("connection", "").lower() != "close" and method in {"GET", "HEAD"}
         writer.write(
             f"HTTP/1.1 {page.status.value} {page.status.phrase}\r\nServer: demo\r\nContent-Type: {page.kind}\r\n"
-            f"Content-Length: {len(page.body)}\r\nConnection: {'keep-alive' if keep else 'close'}\r\n\r\n".encode()
+            f"Content-Length: {len(page.body)}\r\n{page.more}"
+            f"Connection: {'keep-alive' if keep else 'close'}\r\n\r\n".encode()
         )
         if method != "HEAD":
             writer.write(page.body)
@@ -83,10 +86,10 @@ class SiteServer(HttpServer):
             self._contexts[site.name] = self._authority.context(site.character)
         return self._contexts[site.name]
 
-    async def _page(self, host: str, target: str) -> Page:
+    async def _page(self, host: str, target: str, headers: Mapping[str, str], address: str) -> Page:
         site = self._sites.get(host.rsplit(":", 1)[0].lower())
         if site is None:
             return Page(HTTPStatus.MISDIRECTED_REQUEST, b"no such site here")
         if site.condition is Condition.SLOW:
             await asyncio.sleep(SLOW_S)
-        return await self._run(render, site, target)
+        return gate(site, target, headers, address) or await self._run(render, site, target)

@@ -94,7 +94,8 @@ class Worker:
 
     async def ask(self, subject: str, item: str | None = None, *, seconds: float) -> Answer | None:
         """Asks whoever follows; None where nobody answered within `seconds`."""
-        page = leave_page(self.site) if self.site.root.is_dir() else None
+        page = leave_page(self.site) if self.site.root.is_dir() and subject != "closed" else None
+        self._let_pass(page)
         self.operation.remember("page", page)
         number = int(self.operation.state.get("questions", 0)) + 1
         self.operation.remember("questions", number)
@@ -127,7 +128,13 @@ class Worker:
         self._drop_page()
         return answer
 
+    def _let_pass(self, page: str | None) -> None:
+        """Whoever shows the page's secret passes the gate of an isolated site until the question is settled."""
+        if (closed := self.site.closed) is not None:
+            self.site.close(closed | {"pass": page and page.removeprefix("modoseru-").removesuffix(".php")})
+
     def _drop_page(self) -> None:
+        self._let_pass(None)
         if page := self.operation.state.get("page"):
             (self.site.root / page).unlink(missing_ok=True)
 

@@ -13,6 +13,7 @@ const GATE_HEAD = "<?php exit; ?>\n";
 /** Seconds for which php-fpm may go by an earlier .user.ini (user_ini.cache_ttl), with room. */
 const GATE_REMEMBERED_S = 3600;
 const GATED_FILES = ['.htaccess', '.user.ini'];
+const HALF_WRITTEN = '/.modoseru-part-';
 
 /** Since when and for whom; null where the site is open. */
 function isolation(Request $request)
@@ -39,7 +40,9 @@ function operation_isolate(Operation $operation)
     if (isolation($request)) {
         throw new Failure('isolated', "{$request->site} is isolated already", "modoseru release {$request->site}");
     }
-    $operation->remember('probes', $probe = leave_probes($request));
+    $operation->remember('probes', $probe = name_probes($request));
+    remember_times($operation, array_map('dirname', array_keys(probe_files($request, $probe))));
+    leave_probes($request, $probe);
     set_isolation($request, $isolation = ['since' => gmdate('Y-m-d\TH:i:s\Z'), 'allow' => allowed_addresses($request), 'hard' => false]);
     close_tree($request, $request->root, $isolation);
     foreach (carried($request, 'root', $request->root) as $path => $why) {
@@ -67,6 +70,7 @@ function conclude_isolation(Operation $operation, $answer)
         return;
     }
     take_probes($operation);
+    put_times($operation->recall('times', []));
     if ($answer && $answer[0]) {
         $operation->finish('done', $answer[1]);
         return;
@@ -82,6 +86,7 @@ function operation_release(Operation $operation)
     if (!isolation($request)) {
         throw new Failure('not_isolated', "{$request->site} is not isolated", "modoseru check {$request->site}");
     }
+    remember_times($operation);
     open_site($request);
     $operation->remember('phase', 'opened');
     $operation->step('check');
@@ -91,10 +96,25 @@ function operation_release(Operation $operation)
 
 function conclude_release(Operation $operation, $answer)
 {
+    put_times($operation->recall('times', []));
     foreach (Operation::all($operation->request) as $other) {
         @unlink($other->folder . '/keep');
     }
     $operation->finish('done', $answer ? "open again; the site now shows: {$answer[1]}" : 'open again; nobody looked from outside');
+}
+
+/** The times of all folders in which a gate or a probe comes and goes: who dies beside one leaves his own there. */
+function remember_times(Operation $operation, array $folders = [])
+{
+    $root = $operation->request->root;
+    foreach (array_unique(array_merge([$root], array_map('dirname', nested_rules($root)), $folders)) as $folder) {
+        for (; !is_dir($folder);) {
+            $folder = dirname($folder);
+        }
+        clearstatcache(true, $folder);
+        $times[$folder] = filemtime($folder);
+    }
+    $operation->remember('times', $times);
 }
 
 /** What a dead process left: an isolation that was not concluded is open again, a release that was not is closed. */
@@ -107,6 +127,10 @@ function take_isolation_back(Operation $operation)
     } elseif ($operation->kind === 'release' && $isolation) {
         close_tree($operation->request, $operation->request->root, $isolation);
     }
+    foreach ($operation->recall('times', []) as $folder => $time) {
+        sweep_half_written($folder);
+    }
+    put_times($operation->recall('times', []));
 }
 
 /** The record goes last: who dies before that has left the site closed, or is known to have. */
@@ -301,9 +325,15 @@ function ungate_file($file)
     }
 }
 
+
+function sweep_half_written($folder)
+{
+    array_map('unlink', glob($folder . HALF_WRITTEN . '*') ?: []);
+}
+
 function put_file($file, $bytes, $mode)
 {
-    $part = dirname($file) . '/.modoseru-part-' . random_hex(12);
+    $part = dirname($file) . HALF_WRITTEN . random_hex(12);
     if (@file_put_contents($part, $bytes) !== strlen($bytes) || !@chmod($part, $mode) || !@rename($part, $file)) {
         $why = last_error('the disk or the quota is full');
         @unlink($part);
@@ -386,8 +416,8 @@ function modes_before(Request $request)
 
 // ---------------------------------------------------------------- what is looked at from outside
 
-/** Files that are refused when the site is closed, and one that is not; their common name, below the document root. */
-function leave_probes(Request $request)
+/** The common name, below the document root, of files that are refused when the site is closed, and one that is not. */
+function name_probes(Request $request)
 {
     $secret = random_hex(32);
     $uploads = '';
@@ -397,14 +427,17 @@ function leave_probes(Request $request)
             break;
         }
     }
-    $probe = "{$uploads}modoseru-$secret";
+    return "{$uploads}modoseru-$secret";
+}
+
+function leave_probes(Request $request, $probe)
+{
     foreach (probe_files($request, $probe) as $file => $text) {
         make_folder_kept(dirname($file));
         keeping_time(dirname($file), function () use ($file, $text) {
             put_file($file, $text, 0644);
         });
     }
-    return $probe;
 }
 
 function probe_files(Request $request, $probe)
@@ -432,6 +465,7 @@ function take_probes(Operation $operation)
     foreach ($probe ? probe_files($operation->request, $probe) : [] as $file => $text) {
         keeping_time(dirname($file), function () use ($file) {
             @unlink($file);
+            sweep_half_written(dirname($file));
         });
     }
     keeping_time($root, function () use ($root) {

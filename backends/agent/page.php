@@ -31,6 +31,7 @@ function sweep_pages(Request $request)
                 @unlink($page);
             }
         }
+        sweep_half_written($request->root);
     });
 }
 

@@ -87,7 +87,7 @@ class Ground(ABC):
         """Deletes an article that has comments, for ever; its ID and title. On the lab the site is a `blog`."""
 
     @abstractmethod
-    def looks(self) -> object:
+    def looks(self) -> tuple[dict[Any, Any], Any]:
         """Everything of the site that an operation could change; equal when the site is the same."""
 
     @abstractmethod
@@ -165,7 +165,7 @@ class OnTheLab(Ground):
         blog.delete(self._small, files=False)
         return blog.ARTICLE, blog.TITLE
 
-    def looks(self) -> object:
+    def looks(self) -> tuple[dict[Any, Any], Any]:
         return self._small.files(), self._small.tables()
 
     def litter(self) -> list[str]:
@@ -241,7 +241,7 @@ class InTheDemo(Ground):
         self._twin_site.store({**tables, **kept})
         return lost["id"], lost["title"]
 
-    def looks(self) -> object:
+    def looks(self) -> tuple[dict[Any, Any], Any]:
         root, database = self._twin_site.root, self._twin_site.database
         files = {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
         return files, database.read_bytes()

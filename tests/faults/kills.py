@@ -250,7 +250,7 @@ class Scenario:
 
     @property
     def switches(self) -> bool:
-        return self.verb in ("restore", "undo", "update")
+        return self.verb in ("restore", "undo", "update", "isolate")
 
     @property
     def id(self) -> str:

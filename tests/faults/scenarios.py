@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.agent.blog import ARTICLE
 from tests.faults.blog_site import BlogSite
+from tests.faults.isolations import IsolatedTrial, IsolationTrial
 from tests.faults.kills import Scenario
 from tests.faults.moves import MoveTrial
 from tests.faults.updates import ITEMS, UpdateTrial, WordPressSite
@@ -17,6 +18,8 @@ SCENARIOS = (
     Scenario("upgrader", "update", {"items": ITEMS}, process="upgrade", site=WordPressSite, trial=UpdateTrial),
     Scenario("restore a post", "restore", {"only": f"post:{ARTICLE}"}, site=BlogSite),
     Scenario("restore another site", "restore", {"only": "all"}, trial=MoveTrial),
+    Scenario("isolate", "isolate", trial=IsolationTrial),
+    Scenario("restore isolated", "restore", {"only": "all"}, trial=IsolatedTrial),
     Scenario("restore files", "restore", {"only": "files"}),
     Scenario("restore database", "restore", {"only": "database"}),
     Scenario("restore a path", "restore", {"only": ["wp-content/uploads"]}),

@@ -515,7 +515,7 @@ class Dashboard(App[None]):
         from app.screens.generations import Generations
 
         status = self._statuses[site.name]
-        if known := [one for one in status.generations if one.tier == "server"]:
+        if known := [one for one in status.generations if one.tier != "vault"]:
             return Generations(site.name, known, self._clock(), elsewhere=elsewhere)
         if status.generations:
             self.tell(tr("Only the vault has one: modoseru restore {site} --tier vault", site=site.name))

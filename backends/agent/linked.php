@@ -81,7 +81,8 @@ function has_attributes($stat, Entry $entry)
  */
 function link_live($live, $target, Entry $entry)
 {
-    if (!has_attributes(stat_now($live), $entry) || !@link($live, $target)) {
+    // The times of a stat are whole seconds: what is written in the second of a file's own time shows in none of them.
+    if ($entry->mtime >= time() - 1 || !has_attributes(stat_now($live), $entry) || !@link($live, $target)) {
         return null;
     }
     $stat = stat_now($target);

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
@@ -21,6 +22,8 @@ PLUGIN = "wp-content/plugins/hello/hello.php"
 
 
 async def saved(site: Small, agent: Agent) -> str:
+    """A generation of files that were left alone for a while: only those are taken over."""
+    site.age()
     story = await carry_out(agent, "snapshot", reason="hand")
     assert story.end.generation
     return story.end.generation
@@ -147,6 +150,23 @@ async def test_what_changes_while_it_is_staged_comes_from_the_generation(
     assert (site.root / PLUGIN).read_bytes().startswith(b"<?php late();")
     assert site.sql(f"SELECT user_login FROM `{site.prefix}users`")[-1] == ("late",)
     assert site.litter() == []
+
+
+async def test_a_file_whose_time_is_this_second_is_written_whatever_it_holds(
+    small: Callable[..., Small], servers: Servers
+) -> None:
+    """A change to it within the second would show in no time of its stat."""
+    site = small()
+    agent = site.agent(servers)
+    site.age()
+    soon = time.time() + 600
+    os.utime(site.root / PLUGIN, (soon, soon))
+    made = await carry_out(agent, "snapshot", reason="hand")
+    before, photo = inode(site, PLUGIN), inode(site, PHOTO)
+    story = await carry_out(agent, "restore", generation=made.end.generation, only="all")
+    assert story.outcome is Outcome.DONE, story.end
+    assert inode(site, PLUGIN) != before
+    assert inode(site, PHOTO) == photo
 
 
 async def test_the_undo_shows_the_site_as_it_was_whatever_happened_since(

@@ -73,6 +73,10 @@ ACTIONS = (
     Action("update", "u", mark("update"), mark("Choose updates and apply them"), Place.SITE, OPERATOR, danger=True),
     Action("backup", "b", mark("back up"), mark("Make a generation now"), Place.SITE, OPERATOR),
     Action("drill", "d", mark("drill"), mark("Rehearse a restore beside the site"), Place.SITE, OPERATOR),
+    Action(
+        "isolate", "x", mark("isolate"), mark("Close the site to the world, or open it again"),
+        Place.SITE, OPERATOR, danger=True,
+    ),
     Action("verify", "v", mark("verify"), mark("Read the newest generation back"), Place.SITE, OPERATOR),
     Action("diff", "w", mark("what changed"), mark("Compare the site with its newest clean generation"), Place.SITE),
     Action("check", "c", mark("check"), mark("Look at the site now"), Place.SITE),

@@ -112,6 +112,7 @@ class Dashboard(App[None]):
             "restore": self._do_restore,
             "choose": self._do_choose,
             "undo": self._do_undo,
+            "isolate": self._do_isolate,
             "update": self._do_update,
             "backup": self._do_backup,
             "drill": self._do_drill,
@@ -501,6 +502,10 @@ class Dashboard(App[None]):
 
     def _do_undo(self, site: Site) -> None:
         self._errand(self._asking.undo(site), site.name, "undo")
+
+    def _do_isolate(self, site: Site) -> None:
+        isolated = self._statuses[site.name].isolated is not None
+        self._errand(self._asking.isolate(site, isolated=isolated), site.name, "release" if isolated else "isolate")
 
     def _do_choose(self, site: Site) -> None:
         if (dialog := self._generations(site)) is not None:

@@ -59,6 +59,8 @@ class Desk(Protocol):
         """`target` becomes what `source` was."""
 
     async def plan_undo(self, site: Site) -> Intent: ...
+    async def plan_isolate(self, site: Site) -> Intent: ...
+    async def plan_release(self, site: Site) -> Intent: ...
     async def plan_post(self, site: Site, found: Found) -> Intent: ...
     async def find_posts(self, site: Site, words: str) -> tuple[Found, ...]:
         """Of the clean generations, by words of their titles."""
@@ -163,6 +165,16 @@ class SessionDesk:
         from app.operations import undo
 
         return await undo.plan(self._session, site)
+
+    async def plan_isolate(self, site: Site) -> Intent:
+        from app.operations import isolate
+
+        return isolate.isolate(self._session, site)
+
+    async def plan_release(self, site: Site) -> Intent:
+        from app.operations import isolate
+
+        return isolate.release(site)
 
     async def plan_update(self, site: Site, slugs: tuple[str, ...] | None) -> Intent:
         from app.operations import update

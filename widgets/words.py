@@ -79,12 +79,16 @@ _KINDS = {
     "vault": mark("copy to the vault"),
     "bring": mark("bring back from the vault"),
     "isolate": mark("isolate"),
+    "release": mark("release"),
     "snapshot": mark("backup"),
     "check": mark("check"),
     "probe": mark("test"),
 }
 _STEPS = {
     "preflight": mark("preflight"),
+    "close": mark("closing the site"),
+    "look": mark("looking from outside"),
+    "open": mark("opening the site"),
     "scan": mark("reading files"),
     "dump": mark("dumping the database"),
     "database": mark("database"),

@@ -69,6 +69,12 @@ class Asking:
     async def undo(self, site: Site) -> None:
         await self._confirmed(tr("Undo on {site}", site=site.name), tr("Undo"), self._desk.plan_undo(site))
 
+    async def isolate(self, site: Site, *, isolated: bool) -> None:
+        if isolated:
+            await self._confirmed(tr("Release {site}", site=site.name), tr("Open it"), self._desk.plan_release(site))
+        else:
+            await self._confirmed(tr("Isolate {site}", site=site.name), tr("Close it"), self._desk.plan_isolate(site))
+
     async def chosen_restore(self, site: Site, dialog: Generations) -> None:
         if (generation := await self._answer(dialog)) is not None:
             await self.restore(site, generation)

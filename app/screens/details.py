@@ -12,7 +12,7 @@ from widgets.cells import folded, text_of
 from widgets.paint import paint
 from widgets.site_page import SiteNews, whole
 
-KEYS = ("back", "restore", "choose", "undo", "update", "backup", "drill", "diff", "check", "log", "copy")
+KEYS = ("back", "restore", "choose", "undo", "update", "backup", "drill", "isolate", "diff", "check", "log", "copy")
 
 
 class _Page(Static):

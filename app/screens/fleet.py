@@ -24,7 +24,7 @@ from widgets.site_pane import SitePane
 
 KEYS = (
     *("open", "restore", "update", "backup", "problem", "filter", "quit"),
-    *("choose", "undo", "drill", "check", "log", "sort"),
+    *("choose", "undo", "drill", "isolate", "check", "log", "sort"),
 )
 """The first line, and with `?` all that 80 columns hold, is what somebody needs who has never been here."""
 PANE_FROM = 110

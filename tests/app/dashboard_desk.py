@@ -109,6 +109,12 @@ class FakeDesk:
     async def plan_undo(self, site: Site) -> Intent:
         return await self._plan("undo", site, {})
 
+    async def plan_isolate(self, site: Site) -> Intent:
+        return await self._plan("isolate", site, {})
+
+    async def plan_release(self, site: Site) -> Intent:
+        return await self._plan("release", site, {})
+
     async def plan_update(self, site: Site, slugs: tuple[str, ...] | None) -> Intent:
         return await self._plan("update", site, {"slugs": slugs})
 

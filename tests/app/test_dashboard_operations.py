@@ -29,7 +29,11 @@ from tests.widgets.made import NOW, generation, operation, site, status
 
 @pytest.mark.parametrize(
     ("key", "plan"),
-    [("R", ("plan", "restore", "shika.example", None)), ("U", ("plan", "undo", "shika.example"))],
+    [
+        ("R", ("plan", "restore", "shika.example", None)),
+        ("U", ("plan", "undo", "shika.example")),
+        ("x", ("plan", "isolate", "shika.example")),
+    ],
 )
 async def test_what_overwrites_asks_first_and_cancel_has_the_focus(key: str, plan: tuple[object, ...]) -> None:
     async with opened() as (app, desk, pilot):
@@ -43,6 +47,15 @@ async def test_what_overwrites_asks_first_and_cancel_has_the_focus(key: str, pla
         await pilot.press(key, "right", "enter")
         await until(pilot, lambda: bool(desk.made("start")))
         assert desk.made("start") == [("start", plan[1], "shika.example", True)]
+
+
+async def test_the_key_that_closes_a_site_opens_one_that_is_closed() -> None:
+    closed = status("shika.example", isolated=NOW)
+    desk = FakeDesk([(site("shika.example"), closed)])
+    async with opened(desk) as (_, _, pilot):
+        await pilot.press("x")
+        await until(pilot, lambda: bool(desk.made("plan")))
+        assert desk.made("plan") == [("plan", "release", "shika.example")]
 
 
 async def test_where_no_generation_is_good_the_others_are_offered() -> None:

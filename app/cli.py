@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from app.operations.intent import Intent
     from app.session import Session
-    from backends.records import Credentials, Site
+    from backends.records import Credentials, Operation, Site
 
 
 class _Main(click.Group):
@@ -361,7 +361,7 @@ async def restore(
     async with _session(options) as session:
         target = session.fleet.site(site)
         if tier == "vault":
-            generation = await _brought(session, target, generation, identity, options)
+            generation = (await _brought(session, target, generation, identity, options)).generation
         if to is not None:
             if part != "all":
                 raise plans.BadRequest("bad_only", "--to brings a whole site", "leave --only out")
@@ -391,16 +391,15 @@ async def restore(
 
 async def _brought(
     session: Session, site: Site, generation: str | None, identity: Path | None, options: Options
-) -> str:
-    """A generation of the vault that is one of the server's again; its id. Raises why it is not."""
+) -> Operation:
+    """A generation of the vault that is one of the server's again: what brought it. Raises why it is not."""
     from app import performing, vault
     from app.operations import vault_plan, vault_verify
 
     vault.settings(session)
     key = vault.wanted_identity(identity)
     kept = await vault_verify.chosen(session, site, generation)
-    await performing.done(session, vault_plan.bring(site, kept, key), options)
-    return kept.entry.generation
+    return await performing.done(session, vault_plan.bring(site, kept, key), options)
 
 
 async def _move(
@@ -461,14 +460,20 @@ async def drill(options: Options, *, site: str, generation: str | None, tier: st
     """
     from app import performing
     from app.operations import drill as plans
+    from backends.records import Operation
 
     async with _session(options) as session:
         target = session.fleet.site(site)
+        brought = None
         if tier == "vault":
-            generation = await _brought(session, target, generation, identity, options)
-        return await performing.perform(
+            brought = await _brought(session, target, generation, identity, options)
+            generation = brought.generation
+        ended = await performing.performed(
             session, [target], lambda one: plans.plan(session, one, generation), options, yes=True
         )
+        if brought is not None and isinstance(ended[0], Operation):
+            await plans.remember_from_vault(session, target, brought, ended[0])
+        return performing.concluded([target], ended, options)
 
 
 @command(main)

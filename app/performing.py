@@ -93,7 +93,7 @@ async def watched(session: Session, intent: Intent, options: Options) -> list[An
     return one.seen
 
 
-async def done(session: Session, intent: Intent, options: Options) -> None:
+async def done(session: Session, intent: Intent, options: Options) -> Operation:
     """`watched`, to its end. Raises why it was not done."""
     seen = await watched(session, intent, options)
     ended = next((event for event in reversed(seen) if isinstance(event, Finished)), None)
@@ -102,6 +102,8 @@ async def done(session: Session, intent: Intent, options: Options) -> None:
         error = ModoseruError(code or "cancelled", f"{intent.site.name}: {why}", ended.hint if ended else "")
         error.exit_code = guard.exit_code(ended.outcome if ended else None)
         raise error
+    begun = next(event for event in seen if isinstance(event, Started))
+    return summarise(begun.operation, intent.site.name, intent.kind, seen)
 
 
 def _cancelled(name: str) -> ModoseruError:

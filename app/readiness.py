@@ -56,7 +56,7 @@ def verdict(site: Site, known: Known, now: dt.datetime) -> Verdict:
             f"the newest clean generation is {age.days} days old (promised: every {site.policy.server_every})"
         )
         word = Certainty.STALE if word is Certainty.PROVEN else word
-    reasons += [*_taken(known.gone), *_doubts(site, generations, whole), *_inside(known)]
+    reasons += [*_taken(known.gone), *_doubts(site, generations, whole, now), *_inside(known)]
     return Verdict(
         verdict=word,
         reasons=tuple(reasons),
@@ -100,7 +100,21 @@ def _inside(known: Known) -> Iterator[str]:
             yield f"WordPress does not start: {why}"
 
 
-def _doubts(site: Site, generations: Sequence[Generation], whole: Sequence[Generation]) -> Iterator[str]:
+def _off_site(site: Site, whole: Sequence[Generation], now: dt.datetime) -> Iterator[str]:
+    there = [one for one in whole if one.tier == "vault" and one.state is GenerationState.COMPLETE]
+    if not there:
+        yield "every generation lies on the site's own server"
+        return
+    age = now - max(one.created for one in there)
+    if age > dt.timedelta(seconds=policy.seconds(site.policy.vault_every)) + policy.GRACE:
+        yield f"the newest generation in the vault is {age.days} days old (promised: every {site.policy.vault_every})"
+    if any(one.locked_until is not None and one.locked_until <= now for one in there):
+        yield "the lock of a generation in the vault has run out"
+
+
+def _doubts(
+    site: Site, generations: Sequence[Generation], whole: Sequence[Generation], now: dt.datetime
+) -> Iterator[str]:
     damaged = sum(one.state is GenerationState.DAMAGED for one in generations)
     if damaged:
         yield f"{damaged} of {len(generations)} generations are damaged"
@@ -109,8 +123,7 @@ def _doubts(site: Site, generations: Sequence[Generation], whole: Sequence[Gener
         yield f"{suspect} of {len(generations)} generations are suspect"
     if any(one.sealed is False for one in generations):
         yield "a generation is not the one that was sealed"
-    if all(one.tier == "server" for one in whole):
-        yield "every generation lies on the site's own server"
+    yield from _off_site(site, whole, now)
     if site.owner is None:
         yield "nobody is named to restore it"
 
@@ -129,6 +142,8 @@ class Known(Struct, frozen=True, kw_only=True):
     contact: Contact | None = None
     generations: tuple[Generation, ...] | None = None
     drill: Drill | None = None
+    drill_vault: Drill | None = None
+    """The last one of a generation of the vault, with the time that it took to bring it."""
     gone: tuple[Gone, ...] = ()
 
 
@@ -158,6 +173,7 @@ def status(site: Site, known: Known, now: dt.datetime) -> SiteStatus:
         rpo_s=judged.rpo_s,
         rto_s=judged.rto_s,
         rto_before_s=judged.rto_before_s,
+        rto_vault_s=round(known.drill_vault.seconds) if known.drill_vault and known.drill_vault.ok else None,
         owner=site.owner,
         health=health,
         isolated=isolated,

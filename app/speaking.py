@@ -154,7 +154,10 @@ def statuses(fleet: Fleet, known: Sequence[SiteStatus], *, as_json: bool) -> Non
 
 def _status(one: SiteStatus) -> dict[str, Any]:
     return {
-        **_only(one, ("name", "url", "verdict", "reasons", "rpo_s", "rto_s", "rto_before_s", "owner", "isolated")),
+        **_only(
+            one,
+            ("name", "url", "verdict", "reasons", "rpo_s", "rto_s", "rto_before_s", "rto_vault_s", "owner", "isolated"),
+        ),
         "health": _only(one.health, _STATUS_FIELDS),
         "generations": [_only(generation, _GENERATION_FIELDS) for generation in one.generations],
         "certificate": _only(one.certificate, _CERTIFICATE_FIELDS),

@@ -485,6 +485,8 @@ class SiteStatus(Struct, frozen=True, kw_only=True):
     rpo_s: int | None = None
     rto_s: int | None = None
     rto_before_s: tuple[int, ...] = ()
+    rto_vault_s: int | None = None
+    """Of the last drill of a generation that came from the vault, its way to the server included."""
     owner: str | None = None
     health: Health
     isolated: Moment | None = None

@@ -32,6 +32,8 @@ _SENTENCES = (
     mark("a generation is gone: {generation}"),
     mark("{n} generations are gone: {newest} and older"),
     mark("every generation lies on the site's own server"),
+    mark("the newest generation in the vault is {days} days old (promised: every {every})"),
+    mark("the lock of a generation in the vault has run out"),
     mark("nobody is named to restore it"),
     mark("not looked at yet"),
     # app/operations: questions, what goes, what stays

@@ -146,7 +146,8 @@ def _takes(status: SiteStatus, now: dt.datetime) -> str:
     since = [tr("rehearsed {age}", age=words.ago(drilled, now))] if drilled is not None else []
     times = ", ".join(words.took(seconds) for seconds in status.rto_before_s[:3])
     before = [tr("before that {times}", times=times)] if times else []
-    return ", ".join([words.took(status.rto_s) + words.trend(status), *since, *before])
+    vault = [tr("from the vault {time}", time=words.took(status.rto_vault_s))] if status.rto_vault_s else []
+    return ", ".join([words.took(status.rto_s) + words.trend(status), *since, *vault, *before])
 
 
 def _newest(status: SiteStatus, tier: str) -> Generation | None:

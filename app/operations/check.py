@@ -61,6 +61,7 @@ async def last_known(session: Session, sites: Sequence[Site] | None = None) -> l
     domain, inspection = await all_of("domain", Domain), await all_of("inspection", Inspection)
     contact, generations = await all_of("contact", Contact), await all_of("generations", SealedGenerations)
     drill = await all_of("drill", Drill)
+    drill_vault = await all_of("drill_vault", Drill)
     off_site = await all_of("vault", OffSite)
     now = dt.datetime.now(dt.UTC)
 
@@ -78,6 +79,7 @@ async def last_known(session: Session, sites: Sequence[Site] | None = None) -> l
                 _first(drill, name),
             ),
             drill=_first(drill, name),
+            drill_vault=_first(drill_vault, name),
             gone=seen[0].gone if seen else (),
         )
 

@@ -154,6 +154,19 @@ def test_a_generation_is_late_a_day_after_it_was_promised(days: float, late: boo
     assert (told in verdict(generation(days)).reasons) is late
 
 
+@pytest.mark.parametrize(("days", "late"), [(20, False), (31.9, False), (33, True)])
+def test_a_vault_that_is_late_is_a_reason(days: float, late: bool) -> None:
+    told = f"the newest generation in the vault is {int(days)} days old (promised: every 1mo)"
+    assert (told in verdict(generation(), generation(days, tier="vault")).reasons) is late
+
+
+def test_a_lock_that_has_run_out_is_a_reason() -> None:
+    told = "the lock of a generation in the vault has run out"
+    kept, over = NOW + dt.timedelta(days=1), NOW - dt.timedelta(days=1)
+    assert told not in verdict(generation(1, tier="vault", locked_until=kept)).reasons
+    assert told in verdict(generation(1, tier="vault", locked_until=over)).reasons
+
+
 def test_a_clock_that_went_back_makes_no_negative_age() -> None:
     assert verdict(generation(-1)).rpo_s == 0
 

@@ -74,6 +74,7 @@ SITES = {
             "rpo_s": Or(number, None),
             "rto_s": Or(number, None),
             "rto_before_s": [number],
+            "rto_vault_s": Or(number, None),
             "owner": Or(str, None),
             "isolated": Or(time, None),
             "health": {

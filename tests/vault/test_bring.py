@@ -87,6 +87,8 @@ def test_only_what_the_server_lacks_crosses_and_a_drill_of_it_passes(on_folder: 
     on_folder.program.environment["MODOSERU_IDENTITY"] = str(on_folder.identity)
     drilled = on_folder.program("drill", NAME, second, "--tier", "vault", "--json").json
     assert (drilled["outcome"], drilled["generation"]) == ("done", second)
+    (seen,) = on_folder.program("status", NAME, "--json").json["sites"]
+    assert seen["rto_vault_s"] >= seen["rto_s"]
     brought = next(one for one in _operations(on_folder) if one["kind"] == "bring")
     size = (state / "packs" / f"{second}.tar").stat().st_size
     size += sum((state / "generations" / second / name).stat().st_size for name in ("manifest", "database.sql.gz"))

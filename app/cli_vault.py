@@ -1,4 +1,4 @@
-"""The commands about the vault as a whole: `vault doctor|rebuild`."""
+"""The commands about the vault as a whole: `vault doctor|rebuild|prune`."""
 
 from __future__ import annotations
 
@@ -54,3 +54,26 @@ async def rebuild(options: Options, identity: Path | None) -> int:
         found = await vault_catalogue.rebuild(held, vaults.wanted_identity(identity))
         speaking.rebuilt(found, as_json=options.as_json)
     return 1 if found.problems else 0
+
+
+@command(vault)
+@click.option("--yes", is_flag=True, help="Delete it; without this it is only said what would go.")
+async def prune(options: Options, yes: bool) -> int:
+    """Let go of generations that the promise no longer covers, and of pieces that nobody names.
+
+    With the credentials of prune_profile alone. Exit status 1 where the store refused something.
+    """
+    from app import session, speaking
+    from app.operations import guard, vault_prune
+
+    async with session.opened(options.config, read_only=options.read_only) as held:
+        if yes:
+            guard.writable_fleet(held, "nothing is deleted")
+        refused = False
+        async for one in vault_prune.prune(held, agreed=yes):
+            if isinstance(one, vault_prune.Pruned):
+                speaking.pruned(one, as_json=options.as_json)
+                refused = bool(one.problems)
+            else:
+                speaking.event("vault", one, options.progress)
+    return 1 if refused else 0

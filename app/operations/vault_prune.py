@@ -173,7 +173,7 @@ def _compare(known: Mapping[str, Kept], shown: Mapping[str, list[Item]]) -> None
     if strange:
         raise UnknownEntries(
             "unknown_entries",
-            f"{len(strange)} entries of the vault's catalogue are not known here, and could name any piece: {strange[0]}",
+            f"{len(strange)} entries of the vault are not known here, and could name any piece: {strange[0]}",
             "modoseru vault rebuild reads them, or says why they cannot be read",
         )
 

@@ -72,6 +72,7 @@ ACTIONS = (
     Action("undo", "U", mark("undo"), mark("Take the last restore or update back"), Place.SITE, OPERATOR, danger=True),
     Action("update", "u", mark("update"), mark("Choose updates and apply them"), Place.SITE, OPERATOR, danger=True),
     Action("backup", "b", mark("back up"), mark("Make a generation now"), Place.SITE, OPERATOR),
+    Action("vault", "V", mark("to the vault"), mark("Copy the newest clean generation off-site"), Place.SITE, OPERATOR),
     Action("drill", "d", mark("drill"), mark("Rehearse a restore beside the site"), Place.SITE, OPERATOR),
     Action(
         "isolate", "x", mark("isolate"), mark("Close the site to the world, or open it again"),

@@ -115,6 +115,7 @@ class Dashboard(App[None]):
             "isolate": self._do_isolate,
             "update": self._do_update,
             "backup": self._do_backup,
+            "vault": self._do_vault,
             "drill": self._do_drill,
             "verify": self._do_verify,
             "diff": self._do_diff,
@@ -478,6 +479,9 @@ class Dashboard(App[None]):
     def _do_backup(self, site: Site) -> None:
         self._errand(self._asking.backup(site), site.name, "backup")
 
+    def _do_vault(self, site: Site) -> None:
+        self._errand(self._asking.vault(site), site.name, "vault")
+
     def _do_drill(self, site: Site) -> None:
         self._errand(self._asking.drill(site), site.name, "drill")
 
@@ -509,19 +513,24 @@ class Dashboard(App[None]):
 
     def _do_choose(self, site: Site) -> None:
         if (dialog := self._generations(site)) is not None:
-            self._errand(self._asking.chosen_restore(site, dialog), site.name, "restore")
+            known = self._statuses[site.name].generations
+            there, here = ([one.id for one in known if (one.tier == "vault") is off] for off in (True, False))
+            self._errand(self._asking.chosen_restore(site, dialog, here, there), site.name, "restore")
 
     def _do_move(self, site: Site) -> None:
         if (dialog := self._generations(site, elsewhere=True)) is not None:
             self._errand(self._asking.move(site, dialog), site.name, "restore")
 
     def _generations(self, site: Site, *, elsewhere: bool = False) -> Generations | None:
-        """The choice among those that its server has; None where there is none, which is said."""
+        """The choice, of those in both tiers once; `elsewhere` among those that its server has. None where there is
+        none, which is said."""
         from app.screens.generations import Generations
 
         status = self._statuses[site.name]
-        if known := [one for one in status.generations if one.tier != "vault"]:
-            return Generations(site.name, known, self._clock(), elsewhere=elsewhere)
+        known = {one.id: one for one in status.generations if one.tier != "vault" or not elsewhere}
+        known |= {one.id: one for one in status.generations if one.tier != "vault"}
+        if known:
+            return Generations(site.name, list(known.values()), self._clock(), elsewhere=elsewhere)
         if status.generations:
             self.tell(tr("Only the vault has one: modoseru restore {site} --tier vault", site=site.name))
         elif status.verdict is Certainty.UNKNOWN:

@@ -8,6 +8,7 @@ import gc
 import importlib
 import zoneinfo
 from collections.abc import AsyncGenerator, Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from app.operations.intent import Intent
@@ -50,6 +51,12 @@ class Desk(Protocol):
         """How far it is, then what differs from the newest clean generation."""
 
     async def plan_backup(self, site: Site) -> Intent: ...
+    async def plan_vault(self, site: Site) -> Intent:
+        """A copy of the newest clean generation, off-site."""
+
+    async def plan_bring(self, site: Site, generation: str, identity: str) -> Intent:
+        """A generation of the vault becomes one of the server's; `identity` is the path of what opens it."""
+
     async def plan_drill(self, site: Site) -> Intent: ...
     async def plan_verify(self, site: Site) -> Intent: ...
     async def plan_restore(self, site: Site, generation: str | None, given: Credentials | None = None) -> Intent:
@@ -130,6 +137,19 @@ class SessionDesk:
         from app.operations import backup
 
         return await backup.plan(self._session, site)
+
+    async def plan_vault(self, site: Site) -> Intent:
+        from app.operations import vault_plan
+
+        return await vault_plan.copy(self._session, site)
+
+    async def plan_bring(self, site: Site, generation: str, identity: str) -> Intent:
+        from app import vault
+        from app.operations import vault_plan, vault_verify
+
+        vault.settings(self._session)
+        key = await asyncio.to_thread(vault.wanted_identity, Path(identity))
+        return vault_plan.bring(site, await vault_verify.chosen(self._session, site, generation), key)
 
     async def plan_drill(self, site: Site) -> Intent:
         from app.operations import drill

@@ -9,7 +9,7 @@ from contextlib import aclosing
 
 from app.desk import Desk
 from app.operations.intent import Intent
-from backends.records import AnyEvent, ModoseruError, Operation, Site
+from backends.records import AnyEvent, ModoseruError, Operation, Outcome, Site
 from widgets.job import Job
 from widgets.language import tr
 
@@ -29,7 +29,7 @@ class Jobs:
     ) -> None:
         self._desk, self._now, self._changed, self._ended = desk, now, changed, ended
         self._jobs: list[Job] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[Job, asyncio.Task[None]] = {}
 
     @property
     def all(self) -> tuple[Job, ...]:
@@ -49,6 +49,12 @@ class Jobs:
         job = Job(intent.site.name, intent.kind, began=self._now())
         self._take(job, self._desk.start(intent, confirmed=confirmed))
         return job
+
+    async def done(self, job: Job) -> bool:
+        """Whether it ended well, when it has ended."""
+        if (task := self._tasks.get(job)) is not None:
+            await asyncio.wait([task])
+        return job.finished is not None and job.finished.outcome is Outcome.DONE
 
     def follow(self, site: Site, operation: Operation) -> None:
         """Follow what the journal says is running, unless it is followed already."""
@@ -74,15 +80,16 @@ class Jobs:
 
     async def detach(self) -> None:
         """Stop looking. What runs on the servers goes on."""
-        for task in self._tasks:
+        tasks = list(self._tasks.values())
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _take(self, job: Job, events: AsyncGenerator[AnyEvent]) -> None:
         self._jobs.append(job)
         task = asyncio.create_task(self._consume(job, events), name=f"{job.kind} {job.site}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[job] = task
+        task.add_done_callback(lambda _: self._tasks.pop(job, None))
         self._changed()
 
     async def _consume(self, job: Job, events: AsyncGenerator[AnyEvent]) -> None:

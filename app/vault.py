@@ -76,8 +76,8 @@ def identity(path: Path | None) -> Identity | None:
     from backends.sealing import Identity
 
     named = os.environ.get(IDENTITY)
-    chosen = path or (Path(named).expanduser() if named else None)
-    return Identity.read(chosen) if chosen is not None else None
+    chosen = path or (Path(named) if named else None)
+    return Identity.read(chosen.expanduser()) if chosen is not None else None
 
 
 def wanted_identity(path: Path | None) -> Identity:

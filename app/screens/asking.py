@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from app.desk import Desk
@@ -14,6 +14,7 @@ from app.screens.confirm import Confirm, Prompt
 from app.screens.credentials import AskCredentials
 from app.screens.dialog import Dialog
 from app.screens.generations import Generations
+from app.screens.identity import AskIdentity
 from app.screens.posts import Posts
 from app.screens.targets import Targets
 from app.screens.updates import Updates
@@ -21,6 +22,7 @@ from backends.records import Credentials, ModoseruError, Site
 from widgets import words
 from widgets.job import Job
 from widgets.language import tr, tr_n
+from widgets.sentences import told
 
 if TYPE_CHECKING:
     from app.dashboard import Dashboard
@@ -75,9 +77,38 @@ class Asking:
         else:
             await self._confirmed(tr("Isolate {site}", site=site.name), tr("Close it"), self._desk.plan_isolate(site))
 
-    async def chosen_restore(self, site: Site, dialog: Generations) -> None:
-        if (generation := await self._answer(dialog)) is not None:
+    async def vault(self, site: Site) -> None:
+        """Nothing of the site is changed, so nothing is asked."""
+        self._jobs.start(await self._desk.plan_vault(site), confirmed=False)
+
+    async def chosen_restore(
+        self, site: Site, dialog: Generations, on_server: Collection[str], in_vault: Collection[str]
+    ) -> None:
+        """One that the server has not, or no longer has, becomes one of its own again first."""
+        if (generation := await self._answer(dialog)) is None:
+            return
+        if generation in on_server:
+            try:
+                await self.restore(site, generation)
+                return
+            except ModoseruError as error:
+                if error.code != "no_generation" or generation not in in_vault:
+                    raise
+        if await self._brought(site, generation):
             await self.restore(site, generation)
+
+    async def _brought(self, site: Site, generation: str) -> bool:
+        """Out of the vault, with the file that opens it; asked for until it does or nobody names one."""
+        why, path = "", None
+        while (path := await self._answer(AskIdentity(site.name, why, path))) is not None:
+            try:
+                intent = await self._desk.plan_bring(site, generation, path)
+            except ModoseruError as error:
+                why = told(f"{error.message} → {error.hint}" if error.hint else error.message)
+                continue
+            return await self._jobs.done(self._jobs.start(intent, confirmed=False))
+        self._app.tell(tr("Nothing was changed"), alarm=False)
+        return False
 
     async def post(self, site: Site) -> None:
         dialog = Posts(site.name, lambda words: self._desk.find_posts(site, words))
@@ -106,12 +137,12 @@ class Asking:
             return True
         if isinstance(self._app.screen, Confirm):
             return False
-        told = tuple(tr("{kind} of {site}", kind=words.kind_word(job.kind), site=job.site) for job in running)
+        named = tuple(tr("{kind} of {site}", kind=words.kind_word(job.kind), site=job.site) for job in running)
         question = tr_n("{n} operation goes on on its server.", "{n} operations go on on their servers.", len(running))
         if self._desk.embedded:
-            prompt = Prompt(tr("The demo's servers end with it."), goes=told)
+            prompt = Prompt(tr("The demo's servers end with it."), goes=named)
         else:
-            prompt = Prompt(question, goes_on=(*told, tr("opening Modoseru again shows them")))
+            prompt = Prompt(question, goes_on=(*named, tr("opening Modoseru again shows them")))
         return bool(await self._answer(Confirm(tr("Quit?"), tr("Quit"), prompt, stay=tr("Stay"))))
 
     async def _confirmed(self, title: str, verb: str, planning: Coroutine[Any, Any, Intent]) -> None:

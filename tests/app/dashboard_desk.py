@@ -82,6 +82,12 @@ class FakeDesk:
     async def plan_backup(self, site: Site) -> Intent:
         return await self._plan("backup", site, {})
 
+    async def plan_vault(self, site: Site) -> Intent:
+        return await self._plan("vault", site, {})
+
+    async def plan_bring(self, site: Site, generation: str, identity: str) -> Intent:
+        return await self._plan("bring", site, {"generation": generation, "identity": identity})
+
     async def plan_drill(self, site: Site) -> Intent:
         return await self._plan("drill", site, {})
 
@@ -132,7 +138,7 @@ class FakeDesk:
             question=f"Put {site.name} back to 20261120T050200Z, 3 days old?",
             goes=("2 posts and 1 comment newer than the generation", "14 files changed since 2026-11-20"),
             stays=("everything that goes is kept 7 days: U takes the restore back", "mail and DNS are not touched"),
-            danger=kind not in {"backup", "drill", "verify"},
+            danger=kind not in {"backup", "drill", "verify", "vault", "bring"},
             typed=self.typed,
         )
 

@@ -65,12 +65,12 @@ WITH_A_SITE = (
 def test_the_commands_are_those_of_the_design() -> None:
     assert {words[0] for words in COMMANDS} >= {
         *("demo", "status", "check", "backup", "generations", "verify", "diff", "restore", "undo", "updates"),
-        *("update", "operations", "follow", "cancel", "site", "key", "vault"),
+        *("update", "operations", "follow", "cancel", "isolate", "release", "site", "key", "vault"),
     }
     assert {words for words in COMMANDS if len(words) > 1} == {
         *(("site", one) for one in ("add", "list", "test", "remove")),
         *(("key", one) for one in ("new", "show", "accept", "test")),
-        *(("vault", one) for one in ("doctor", "rebuild")),
+        *(("vault", one) for one in ("doctor", "rebuild", "prune")),
     }
 
 

@@ -61,7 +61,9 @@ async def test_at_eighty_columns_the_keys_that_are_needed_first_are_there(read_o
 
 
 def test_what_is_dangerous_is_an_operators() -> None:
-    assert {action.id for action in ACTIONS if action.danger} == {"restore", "choose", "post", "move", "undo", "update"}
+    assert {action.id for action in ACTIONS if action.danger} == {
+        *("restore", "choose", "post", "move", "undo", "update", "isolate"),
+    }
     assert all(action.may is May.OPERATOR for action in ACTIONS if action.danger)
 
 
@@ -125,7 +127,7 @@ async def test_no_key_reaches_an_operation_but_through_the_guards_door(action: A
             await pilot.press("right", "enter")
             await pilot.pause()
         starts = {"restore": "restore", "choose": "restore", "undo": "undo", "update": "update", "backup": "backup"}
-        starts |= {"drill": "drill", "verify": "verify"}
+        starts |= {"drill": "drill", "verify": "verify", "vault": "vault", "isolate": "isolate"}
         wanted = {("start", starts[action.id], "shika.example", action.danger)} if action.id in starts else set()
         assert set(desk.made("start")) == wanted
 

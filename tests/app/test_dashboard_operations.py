@@ -13,6 +13,7 @@ from app.screens.confirm import Confirm
 from app.screens.dialog import Dialog
 from app.screens.fleet import FleetScreen
 from app.screens.generations import Generations
+from app.screens.identity import AskIdentity
 from app.screens.log import Log
 from app.screens.updates import Updates
 from backends.records import (
@@ -244,21 +245,42 @@ async def test_a_site_without_a_generation_says_how_to_make_one() -> None:
         assert desk.calls == []
 
 
-async def test_a_generation_of_the_vault_is_not_offered_as_one_of_the_server() -> None:
-    off_site, own = generation(3, tier="vault"), generation(5)
-    for known, shown in (((off_site,), None), ((off_site, own), own.id)):
-        found = msgspec.structs.replace(status("a.example"), generations=known)
-        async with opened(FakeDesk([(site("a.example"), found)])) as (app, desk, pilot):
-            await pilot.press("r")
-            if shown is None:
-                await pilot.pause()
-                assert told(app) == "Only the vault has one: modoseru restore a.example --tier vault"
-                assert desk.calls == []
-                continue
-            await until(pilot, lambda app=app: isinstance(app.screen, Generations))  # type: ignore[misc]
-            await pilot.press("enter")
-            await until(pilot, lambda desk=desk: bool(desk.made("plan")))  # type: ignore[misc]
-            assert desk.made("plan")[0][3] == shown
+async def test_a_generation_that_only_the_vault_has_is_brought_first_and_never_moved() -> None:
+    off_site = generation(3, tier="vault")
+    found = msgspec.structs.replace(status("a.example"), generations=(off_site,))
+    async with opened(FakeDesk([(site("a.example"), found)])) as (app, desk, pilot):
+        await pilot.press("m")
+        await pilot.pause()
+        assert told(app) == "Only the vault has one: modoseru restore a.example --tier vault"
+        assert desk.calls == []
+        await pilot.press("r")
+        await until(pilot, lambda: isinstance(app.screen, Generations))
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, AskIdentity))
+        desk.refusal = ModoseruError("no_identity", "it cannot be read", "name another file")
+        await pilot.press(*"key.txt", "enter")
+        await until(pilot, lambda: "it cannot be read" in text_of_screen(app))
+        desk.refusal = None
+        await pilot.press("enter")
+        await until(pilot, lambda: bool(desk.made("start")))
+        assert desk.made("plan")[-1] == ("plan", "bring", "a.example", off_site.id, "key.txt")
+        assert desk.made("start") == [("start", "bring", "a.example", False)]
+
+
+async def test_one_that_both_tiers_have_comes_from_the_server_unless_it_is_gone_there() -> None:
+    own = generation(5)
+    found = msgspec.structs.replace(status("a.example"), generations=(own, generation(5, tier="vault")))
+    async with opened(FakeDesk([(site("a.example"), found)])) as (app, desk, pilot):
+        await pilot.press("r")
+        await until(pilot, lambda: isinstance(app.screen, Generations))
+        desk.refusal = ModoseruError("no_generation", f"a.example has no generation {own.id}", "choose another")
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, AskIdentity))
+        assert desk.made("plan") == [("plan", "restore", "a.example", own.id)]
+
+
+def text_of_screen(app: Dashboard) -> str:
+    return " ".join(str(one.render()) for one in app.screen.query(Static))
 
 
 async def test_choosing_updates() -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from backends.agent.client import Agent, AgentError, Launched
 from backends.records import Asked, Outcome
-from backends.ssh import Servers
+from backends.ssh import Refused, Servers
 from tests.agent.small import Look, carry_out, follow, is_right, summary_of, verify
 from tests.faults.points import Kind, Point, Tracer
 from tests.faults.site import FaultSite, Kept, Looks
@@ -153,9 +153,9 @@ class Trial:
         return await asyncio.to_thread(self.site.looks)
 
     async def _launch(self) -> str:
-        """Answers what is asked; the operation's id, also where it died before it could say it."""
+        """Answers what is asked; the operation's id, also where it died before it said so, or the answer was cut."""
         before = {path.name for path in (self.site.state / "ops").glob("2*")}
-        with contextlib.suppress(AgentError):
+        with contextlib.suppress(AgentError, Refused):
             async with contextlib.aclosing(self.agent.launch(self.scenario.verb, self.request)) as lines:
                 operation = ""
                 async for line in lines:

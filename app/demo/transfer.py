@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 from pathlib import Path
 
 from app.demo.archive import DATABASE, HASHES, SUMMARY, TREE, Archive
@@ -11,6 +12,8 @@ from app.demo.operation import Request
 from backends.records import GENERATION_ID, ModoseruError
 
 PIECE_MOST = 8 * 1024 * 1024
+TURN_S = 15.0
+"""Seconds that a piece waits for the one in front of it."""
 _FILES = {"summary": SUMMARY, "manifest": HASHES, "dump": DATABASE}
 Reply = dict[str, int | str]
 
@@ -38,6 +41,10 @@ def receive(state: Path, request: Request) -> Reply:
         content = content if len(content) <= size else b""
     else:
         offset, piece = request.whole("offset"), request.behind
+        until = time.monotonic() + TURN_S
+        while len(content) < offset and time.monotonic() < until:
+            time.sleep(0.003)
+            content = path.read_bytes() if path.exists() else b""
         if not 0 <= offset <= len(content) or offset + len(piece) > size or len(piece) > PIECE_MOST:
             raise _bad("the piece does not fit what is there")
         if hashlib.sha256(piece).hexdigest() != request.text("sha256"):

@@ -6,8 +6,10 @@ generations, which restore, drill and verify then use as any other; nothing live
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import datetime as dt
+from collections import deque
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
     from app.session import Session
     from backends.sealing import Identity
     from backends.vault_streams import Fetching
+
+
+AHEAD = 3
+"""Pieces on their way to the server at once: while one is written the next one's PHP starts."""
 
 
 class FromVault(Struct, frozen=True, kw_only=True):
@@ -92,19 +98,35 @@ async def _cross(  # noqa: PLR0917 - from where, to where, what
 ) -> AsyncGenerator[int]:
     """How many bytes of the part are there, while it crosses."""
     offset, piece = have, bytearray()
+    under_way: deque[asyncio.Task[int]] = deque()
 
-    async def send(content: bytes) -> int:
-        return await patiently(lambda: agent.receive(transfer, what, part.size, offset, content))
+    def send(at: int, content: bytes) -> None:
+        sending = patiently(lambda: agent.receive(transfer, what, part.size, at, content))
+        under_way.append(asyncio.create_task(sending))
 
-    async with contextlib.aclosing(fetching.part(part, have)) as blocks:
-        async for block in blocks:
-            piece += block
-            if len(piece) >= CROSSING:
-                offset = await send(bytes(piece[:CROSSING]))
-                del piece[:CROSSING]
-                yield offset
-    if piece or part.size == 0:
-        yield await send(bytes(piece))
+    async def landed() -> int:
+        there = await under_way[0]
+        under_way.popleft()
+        return there
+
+    try:
+        async with contextlib.aclosing(fetching.part(part, have)) as blocks:
+            async for block in blocks:
+                piece += block
+                if len(piece) >= CROSSING:
+                    send(offset, bytes(piece[:CROSSING]))
+                    offset += CROSSING
+                    del piece[:CROSSING]
+                    if len(under_way) >= AHEAD:
+                        yield await landed()
+        if piece or part.size == 0:
+            send(offset, bytes(piece))
+        while under_way:
+            yield await landed()
+    finally:
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
 
 
 def _now() -> dt.datetime:

@@ -47,7 +47,8 @@ A connection that ends before the last line is cut, never "done".
                   piece} |
 | receive | transfer (16 to 64 hex digits), what, size (of the whole part), offset, sha256 of the piece; behind the
                   request's line the piece itself | {"size": bytes that are there now}. Without offset it only tells how
-                  much is there. Pieces lie in `incoming/TRANSFER/`; one that nobody comes back for in three days goes |
+                  much is there. A piece waits 15 s for the one in front of it, so that several may be on their way.
+                  Pieces lie in `incoming/TRANSFER/`; one that nobody comes back for in three days goes |
 | lacking | transfer, summary: its text, seal: its SHA-256 | {"lacking": [{what: `manifest`, `dump` or a pack's id,
                   have: bytes that were received}…]}: the parts to receive before `adopt`; Progress events first. What
                   was received, or is on the server, counts where its hash is the summary's; what was received and can
@@ -222,7 +223,7 @@ SOURCES = (
 )
 REPLY_LIMIT = 16 * 1024 * 1024
 LINE_LIMIT = 4 * 1024 * 1024
-PIECE = 4 * 1024 * 1024
+PIECE = 8 * 1024 * 1024
 """Bytes of a part that cross at once: what is in memory here, and what is sent again after a cut."""
 PIECE_TIMEOUT = 300.0
 QUIET = 60.0

@@ -6,6 +6,8 @@
 const PIECE_MOST = 8388608;
 /** Seconds after which a transfer that nobody came back for is let go. */
 const INCOMING_S = 259200;
+/** Seconds that a piece waits for the one in front of it. */
+const TURN_S = 15;
 
 /** The file that `what` names (`summary`, `manifest`, `dump` or a pack's id), in the folders of a generation. */
 function part_file($what, $folder, $packs)
@@ -64,13 +66,13 @@ function answer_receive(Request $request)
     $path = part_file($request->text('what'), $folder, "$folder/packs");
     make_folder("$folder/packs");
     $out = @fopen($path, 'c+b');
-    // Where there are no locks two clients may bring one piece at once: the whole is compared before anybody uses it.
-    if (!$out || (!flock($out, LOCK_EX | LOCK_NB, $busy) && $busy)) {
-        throw new Failure($out ? 'busy' : 'no_state', "$path cannot be written: " . ($out ? 'another client brings it' : last_error('unknown reason')), 'try again in a moment');
+    if (!$out) {
+        throw new Failure('no_state', "$path cannot be written: " . last_error('unknown reason'), 'look at the permissions and the quota');
     }
+    $offset = $request->get('offset');
+    wait_for_turn($out, is_int($offset) ? $offset : 0);
     @touch($folder);
     $there = fstat($out)['size'];
-    $offset = $request->get('offset');
     if ($offset === null) {
         if ($there > $size) {
             ftruncate($out, $there = 0);
@@ -92,6 +94,25 @@ function answer_receive(Request $request)
     sync_handle($out, $path);
     fclose($out);
     return ['size' => $offset + strlen($piece)];
+}
+
+/**
+ * Pieces may be sent before the one in front of them has arrived: each waits until it is its turn, and holds the file.
+ * Where there are no locks two clients may bring one piece at once: the whole is compared before anybody uses it.
+ */
+function wait_for_turn($file, $offset)
+{
+    for ($until = microtime(true) + TURN_S; ; usleep(3000)) {
+        $held = flock($file, LOCK_EX | LOCK_NB, $busy) || !$busy;
+        if ($held && fstat($file)['size'] >= $offset) {
+            return;
+        }
+        if (microtime(true) > $until) {
+            throw new Failure($held ? 'bad_request' : 'busy', $held ? 'the piece does not fit what is there' : 'another client brings this part',
+                $held ? 'ask how much is there' : 'try again in a moment');
+        }
+        $held && flock($file, LOCK_UN);
+    }
 }
 
 /** Throws no_space where `$bytes` more below `$folder` would fill the disk. */

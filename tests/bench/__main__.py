@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from tests.bench import availability, generations, memory, restores, servers, signs, start
+from tests.bench import availability, generations, memory, restores, servers, signs, start, vault
 from tests.lab import LabError
 
 
@@ -24,6 +24,7 @@ SCALED: dict[str, Callable[[float, int], Iterable[Shown]]] = {
     "restore": restores.rows,
     "availability": availability.rows,
     "memory": memory.rows,
+    "vault": vault.rows,
 }
 """Parts on a site that can be made smaller, to try them."""
 

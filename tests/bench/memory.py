@@ -64,11 +64,8 @@ def _large(lab: Lab, scale: float) -> FactRow:
 
     def make(small: Small) -> None:
         path = small.root / "wp-content" / "uploads" / "film.bin"
-        # No packer makes the stream of a cipher smaller.
-        stream = Cipher(algorithms.AES(b"modoseru's bench"), modes.CTR(bytes(16))).encryptor()
         with path.open("wb") as file:
-            for _ in range(0, size, PIECE):
-                file.write(stream.update(bytes(PIECE)))
+            file.writelines(noise(size))
             file.truncate(size)
 
     def change(small: Small) -> None:
@@ -77,6 +74,13 @@ def _large(lab: Lab, scale: float) -> FactRow:
             file.write(b"changed")
 
     return _row(lab, f"agent's memory with one incompressible file of {size / 2**30:.1f} GiB{short}", make, change)
+
+
+def noise(size: int) -> Iterator[bytes]:
+    """At least `size` bytes: no packer makes the stream of a cipher smaller."""
+    stream = Cipher(algorithms.AES(b"modoseru's bench"), modes.CTR(bytes(16))).encryptor()
+    for _ in range(0, size, PIECE):
+        yield stream.update(bytes(PIECE))
 
 
 def _row(lab: Lab, what: str, make: Callable[[Small], None], change: Callable[[Small], None]) -> FactRow:

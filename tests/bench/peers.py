@@ -11,7 +11,14 @@ from tests.bench.server import Server
 from tests.lab import LabError
 from tests.lab.packages import install
 
-PACKAGES = {"restic": "restic", "borg": "borgbackup", "rsync": "rsync", "mysql": "mariadb-client"}
+PACKAGES = {
+    "restic": "restic",
+    "borg": "borgbackup",
+    "rsync": "rsync",
+    "mysql": "mariadb-client",
+    "age": "age",
+    "aws": "awscli",
+}
 DIFFERENCES = (
     "restic and borg do more: they encrypt, and find equal pieces of different files.",
     "modoseru does more: it looks for signs of a poisoned generation, and tar, gunzip and mysql alone can restore what",

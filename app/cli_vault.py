@@ -1,7 +1,8 @@
-"""The commands about the vault as a whole: `vault doctor|rebuild`."""
+"""The commands about the vault as a whole: `vault doctor|rebuild|prune`."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import click
@@ -54,3 +55,26 @@ async def rebuild(options: Options, identity: Path | None) -> int:
         found = await vault_catalogue.rebuild(held, vaults.wanted_identity(identity))
         speaking.rebuilt(found, as_json=options.as_json)
     return 1 if found.problems else 0
+
+
+@command(vault)
+@click.option("--yes", is_flag=True, help="Delete. Without it, what would go is shown and nothing is deleted.")
+async def prune(options: Options, *, yes: bool) -> int:
+    """Let go of generations past the policy whose locks have run out, and of pieces that nobody names.
+
+    A generation goes only behind a newer one that was verified (read back whole), and never by count alone. Exit status
+    1 where the store refused something.
+    """
+    from app import session, speaking
+    from app.operations import vault_prune
+
+    async with session.opened(options.config, read_only=options.read_only) as held:
+        work, code = vault_prune.Prune(held, delete=yes), 0
+        try:
+            async for progress in work.run():
+                speaking.event("vault", progress, options.progress)
+        except asyncio.CancelledError:
+            code = 130
+        found = work.found
+        speaking.pruned(found, as_json=options.as_json)
+    return code or int(bool(found.problems))

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from app.operations.post import Found
     from app.operations.update import Pending
     from app.operations.vault_catalogue import Doctor, Rebuilt
+    from app.operations.vault_prune import Pruned
     from app.operations.verify import Verified
     from backends.agent.client import Post, Preview
 
@@ -232,6 +233,22 @@ def rebuilt(found: Rebuilt, *, as_json: bool) -> None:
     _line(f"{found.place}: {found.entries} generations of {len(found.sites)} sites")
     for problem in found.problems:
         _line(f"  ! {problem}")
+
+
+def pruned(found: Pruned, *, as_json: bool) -> None:
+    if as_json:
+        _json(found)
+        return
+    for one in found.generations:
+        _line(f"  {one.site}  {one.generation}  of {one.created:%Y-%m-%d}")
+    what = f"{len(found.generations)} generations, {found.pieces} pieces ({found.bytes / 1e6:,.1f} MB)"
+    _line(f"{found.place}: {what} {'went' if found.deleted else 'would go'}")
+    if found.orphans:
+        _line(f"  {found.orphans} of the pieces were named by no entry")
+    for problem in found.problems:
+        _line(f"  ! {problem}")
+    if not found.deleted and (found.generations or found.pieces):
+        aside("  → nothing was deleted: --yes deletes")
 
 
 def difference(fleet: Fleet, found: Difference, *, everything: bool, as_json: bool) -> None:

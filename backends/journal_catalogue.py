@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from backends.journal_file import JournalFile, moment, stamp
-from backends.vault import Entry, Piece, VaultError
+from backends.vault import PIECES, Entry, Piece, VaultError
 
 
 class Kept(Struct, frozen=True, kw_only=True):
@@ -48,6 +48,14 @@ class Catalogue:
 
         await self._file.write(write, durable=True)
 
+    async def forget(self, name: str) -> None:
+        """The entry in this object is in the vault no longer."""
+
+        def write(database: sqlite3.Connection) -> None:
+            database.execute("DELETE FROM vault_entry WHERE object = ?", (name,))
+
+        await self._file.write(write, durable=True)
+
     async def entries(self, site: str | None = None) -> list[Kept]:
         """Of one site, or all; the newest generation first, and of one generation the entry that was made last."""
         query = "SELECT object, version, locked_until, text FROM vault_entry"
@@ -78,6 +86,15 @@ class Catalogue:
             database.execute("INSERT OR REPLACE INTO vault_piece VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
 
         await self._file.write(write, durable=True)
+
+    async def under_way(self) -> list[tuple[str, str, str]]:
+        """Site, generation and object of every piece whose generation has no entry yet."""
+
+        def read(database: sqlite3.Connection) -> list[tuple[str, str, str]]:
+            rows = database.execute("SELECT site, generation, name FROM vault_piece")
+            return [(site, generation, f"{PIECES}/{name}") for site, generation, name in rows]
+
+        return await self._file.read(read)
 
     async def pieces(self, site: str, generation: str, part: str) -> list[Piece]:
         """Those that an attempt that ended has stored, in their order, up to the first one that is missing."""

@@ -70,7 +70,7 @@ def test_the_commands_are_those_of_the_design() -> None:
     assert {words for words in COMMANDS if len(words) > 1} == {
         *(("site", one) for one in ("add", "list", "test", "remove")),
         *(("key", one) for one in ("new", "show", "accept", "test")),
-        *(("vault", one) for one in ("doctor", "rebuild")),
+        *(("vault", one) for one in ("doctor", "rebuild", "prune")),
     }
 
 

@@ -56,27 +56,25 @@ class Hoard:
         now = dt.datetime.now(dt.UTC)
         at = (now - age).replace(microsecond=0)
         lock = Lock(mode="compliance", until=now + locked) if locked else None
-        async with self.place.open() as store:
-            storing = Storing(store, Recipients([self.machine.recipient]), self.folder / "scratch", lock)
-            texts = {"summary.json": f"{site} {at}".encode(), "manifest": f"manifest {site} {at}".encode()}
-            texts |= {f"packs/{name}.tar": body for name, body in packs.items()}
-            parts = tuple([await self._part(storing, name, body) for name, body in texts.items()])
-            entry = Entry(
-                site=site,
-                generation=f"{at:%Y%m%dT%H%M%SZ}",
-                created=at,
-                stored=at,
-                holds=Holds(1, 2, 3, 4),
-                parts=parts,
-            )
-            item = await storing.entry(entry)
-        kept = Kept(entry=entry, object=item.name, version=item.version)
+        texts = {"summary.json": f"{site} {at}".encode(), "manifest": f"manifest {site} {at}".encode()}
+        texts |= {f"packs/{name}.tar": body for name, body in packs.items()}
+        kept = await self.entry(site, f"{at:%Y%m%dT%H%M%SZ}", texts, lock)
         async with self.program.session() as session:
             if known:
                 await session.journal.catalogue.keep(kept)
             if known and verified:
-                await session.journal.note_generation_fact(site, entry.generation, "vault", "verified_at", now)
+                await session.journal.note_generation_fact(site, kept.entry.generation, "vault", "verified_at", now)
         return kept
+
+    async def entry(self, site: str, generation: str, texts: Mapping[str, bytes], lock: Lock | None = None) -> Kept:
+        """Its parts and its entry, which this machine does not know."""
+        at = dt.datetime.strptime(generation, "%Y%m%dT%H%M%SZ").replace(tzinfo=dt.UTC)
+        async with self.place.open() as store:
+            storing = Storing(store, Recipients([self.machine.recipient]), self.folder / "scratch", lock)
+            parts = tuple([await self._part(storing, name, body) for name, body in texts.items()])
+            entry = Entry(site=site, generation=generation, created=at, stored=at, holds=Holds(1, 2, 3, 4), parts=parts)
+            item = await storing.entry(entry)
+        return Kept(entry=entry, object=item.name, version=item.version)
 
     async def _part(self, storing: Storing, name: str, body: bytes) -> Part:
         async def blocks() -> AsyncIterator[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import click
@@ -57,23 +58,23 @@ async def rebuild(options: Options, identity: Path | None) -> int:
 
 
 @command(vault)
-@click.option("--yes", is_flag=True, help="Delete it; without this it is only said what would go.")
-async def prune(options: Options, yes: bool) -> int:
-    """Let go of generations that the promise no longer covers, and of pieces that nobody names.
+@click.option("--yes", is_flag=True, help="Delete. Without it, what would go is shown and nothing is deleted.")
+async def prune(options: Options, *, yes: bool) -> int:
+    """Let go of generations past the policy whose locks have run out, and of pieces that nobody names.
 
-    With the credentials of prune_profile alone. Exit status 1 where the store refused something.
+    A generation goes only behind a newer one that was verified (read back whole), and never by count alone. Exit status
+    1 where the store refused something.
     """
     from app import session, speaking
-    from app.operations import guard, vault_prune
+    from app.operations import vault_prune
 
     async with session.opened(options.config, read_only=options.read_only) as held:
-        if yes:
-            guard.writable_fleet(held, "nothing is deleted")
-        refused = False
-        async for one in vault_prune.prune(held, agreed=yes):
-            if isinstance(one, vault_prune.Pruned):
-                speaking.pruned(one, as_json=options.as_json)
-                refused = bool(one.problems)
-            else:
-                speaking.event("vault", one, options.progress)
-    return 1 if refused else 0
+        work, code = vault_prune.Prune(held, delete=yes), 0
+        try:
+            async for progress in work.run():
+                speaking.event("vault", progress, options.progress)
+        except asyncio.CancelledError:
+            code = 130
+        found = work.found
+        speaking.pruned(found, as_json=options.as_json)
+    return code or int(bool(found.problems))

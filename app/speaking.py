@@ -239,14 +239,16 @@ def pruned(found: Pruned, *, as_json: bool) -> None:
     if as_json:
         _json(found)
         return
-    word = "gone" if found.deleted else "would go"
-    for one in found.goes:
-        _line(f"{one.site} {one.generation} ({one.created:%Y-%m-%d})")
-    _line(f"{found.place}: {len(found.goes)} generations, {found.pieces} pieces, {found.bytes / 1e6:,.1f} MB {word}")
+    for one in found.generations:
+        _line(f"  {one.site}  {one.generation}  of {one.created:%Y-%m-%d}")
+    what = f"{len(found.generations)} generations, {found.pieces} pieces ({found.bytes / 1e6:,.1f} MB)"
+    _line(f"{found.place}: {what} {'went' if found.deleted else 'would go'}")
+    if found.orphans:
+        _line(f"  {found.orphans} of the pieces were named by no entry")
     for problem in found.problems:
         _line(f"  ! {problem}")
-    if not found.deleted and found.pieces:
-        aside("  → delete it with --yes")
+    if not found.deleted and (found.generations or found.pieces):
+        aside("  → nothing was deleted: --yes deletes")
 
 
 def difference(fleet: Fleet, found: Difference, *, everything: bool, as_json: bool) -> None:

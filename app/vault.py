@@ -53,9 +53,9 @@ def recipients(session: Session) -> tuple[str, ...]:
 
 
 @asynccontextmanager
-async def opened(session: Session) -> AsyncIterator[Store]:
-    """Raises NoVault, StoreError."""
-    async with open_store(settings(session)) as store:
+async def opened(session: Session, *, pruning: bool = False) -> AsyncIterator[Store]:
+    """`pruning`: with the only key that may delete. Raises NoVault, StoreError."""
+    async with open_store(settings(session), pruning=pruning) as store:
         yield store
 
 

@@ -49,7 +49,7 @@ class Catalogue:
         await self._file.write(write, durable=True)
 
     async def forget(self, name: str) -> None:
-        """The entry that the object of this name held; none is no error."""
+        """The entry in this object is in the vault no longer."""
 
         def write(database: sqlite3.Connection) -> None:
             database.execute("DELETE FROM vault_entry WHERE object = ?", (name,))
@@ -87,11 +87,12 @@ class Catalogue:
 
         await self._file.write(write, durable=True)
 
-    async def under_way(self) -> set[str]:
-        """The objects of all pieces that are stored, of generations whose entries are not written yet."""
+    async def under_way(self) -> list[tuple[str, str, str]]:
+        """Site, generation and object of every piece whose generation has no entry yet."""
 
-        def read(database: sqlite3.Connection) -> set[str]:
-            return {f"{PIECES}/{name}" for (name,) in database.execute("SELECT name FROM vault_piece")}
+        def read(database: sqlite3.Connection) -> list[tuple[str, str, str]]:
+            rows = database.execute("SELECT site, generation, name FROM vault_piece")
+            return [(site, generation, f"{PIECES}/{name}") for site, generation, name in rows]
 
         return await self._file.read(read)
 

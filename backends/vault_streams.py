@@ -271,6 +271,9 @@ class Fetching:
         return Entry.parse(text.decode("utf-8", errors="replace"))
 
     async def _fetched(self, piece: Piece) -> tempfile._TemporaryFileWrapper[bytes]:
+        # age adds a header, and 16 bytes to every 64 KiB: what is longer was never a piece, and would fill the disk.
+        if piece.size > PIECE + PIECE // 1024 + _BLOCK:
+            raise _not_as_stored(piece.object)
         return await self._file(piece.object, piece.version, piece)
 
     async def _file(self, name: str, version: str, piece: Piece | None) -> tempfile._TemporaryFileWrapper[bytes]:

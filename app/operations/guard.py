@@ -79,14 +79,8 @@ def allowed(session: Session, intent: Intent, *, confirmed: bool) -> None:
 def writable(session: Session, site: Site, what: str) -> None:
     """Raises Refused in read-only mode, naming which of its three switches is on: each is turned off elsewhere."""
     if site.read_only:
-        hint = f"read_only = true stands in sites.d/{site.name}.toml"
-        raise Refused("read_only", f"{site.name} is read-only: {what}", hint)
-    writable_fleet(session, what)
-
-
-def writable_fleet(session: Session, what: str) -> None:
-    """Raises Refused where nothing may be changed at all."""
-    if session.fleet.settings.fleet.read_only:
+        where, hint = f"{site.name} is read-only", f"read_only = true stands in sites.d/{site.name}.toml"
+    elif session.fleet.settings.fleet.read_only:
         where, hint = "the fleet is read-only", "read_only = true stands in fleet.toml"
     elif session.read_only:
         where, hint = "this program is read-only", "start without --read-only"

@@ -44,7 +44,7 @@ async def carry_out(session: Session, intent: Intent, work: Work) -> Work:
     Elsewhere before anything began.
     """
     site = intent.site
-    with _alone(session, site):
+    with alone(session, site):
         await _bury(session, site)
         operation = f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}-{intent.kind}-{secrets.token_hex(3)}"
         asked = session.cancels[operation] = asyncio.Event()
@@ -91,7 +91,7 @@ async def told(session: Session, operation: str) -> Work:
             yield event
             if isinstance(event, Finished):
                 return
-        with contextlib.suppress(Elsewhere), _alone(session, session.fleet.site(known.site)):
+        with contextlib.suppress(Elsewhere), alone(session, session.fleet.site(known.site)):
             await _bury(session, session.fleet.site(known.site))
         await asyncio.sleep(0.2)
 
@@ -159,7 +159,7 @@ def _finished(outcome: Outcome, intent: Intent, detail: str) -> Finished:
 
 
 @contextlib.contextmanager
-def _alone(session: Session, site: Site) -> Iterator[None]:
+def alone(session: Session, site: Site) -> Iterator[None]:
     """Raises Elsewhere where another process, or another task of this one, is at it."""
     folder = session.state / "locks"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

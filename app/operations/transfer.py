@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 
 from backends.agent.client import Agent, AgentError
 from backends.records import Note, Progress, Site
+from backends.vault import Entry, part_name
 
 if TYPE_CHECKING:
     from app.session import Session
@@ -47,6 +48,27 @@ class Summary(Struct, frozen=True):
     def parts(self) -> dict[str, Sealed]:
         """By the name that the agent's `send` knows them by."""
         return {"manifest": self.manifest, "dump": self.dump, **{pack.id: pack for pack in self.packs}}
+
+
+class _Described(Summary, frozen=True):
+    generation: str
+    site: str | None = None
+
+
+def describes(text: bytes, entry: Entry) -> bool:
+    """Whether a summary is of the site and generation that an entry says, and names its parts.
+
+    Hashes alone fit whatever somebody puts together who knows the recipient.
+    """
+    if len(text) > SUMMARY_MOST:
+        return False
+    try:
+        found = msgspec.json.decode(text, type=_Described)
+    except msgspec.DecodeError:
+        return False
+    named = {part_name(what): (part.size, part.sha256) for what, part in found.parts().items()}
+    parts = {part.name: (part.size, part.sha256) for part in entry.parts if part.name != "summary.json"}
+    return (found.site or entry.site, found.generation, named) == (entry.site, entry.generation, parts)
 
 
 class Bring(Struct, frozen=True, kw_only=True):

@@ -17,11 +17,11 @@ from msgspec import Struct
 
 from app import vault
 from app.operations.patience import patiently
-from app.operations.transfer import SUMMARY_MOST
+from app.operations.transfer import SUMMARY_MOST, describes
 from backends.agent.client import PIECE as CROSSING
 from backends.agent.client import Agent, AgentError, Lacking
 from backends.records import AnyEvent, Finished, Note, Outcome, Progress, Site, Step
-from backends.vault import Entry, Part, part_name
+from backends.vault import Entry, Part, VaultError, part_name
 
 if TYPE_CHECKING:
     from app.session import Session
@@ -63,6 +63,9 @@ async def bring(session: Session, site: Site, wanted: FromVault) -> AsyncGenerat
         fetching = Fetching(store, wanted.identity, vault.scratch(session))
         parts = {part.name: part for part in entry.parts}
         summary = await fetching.whole(parts["summary.json"], SUMMARY_MOST)
+        if not describes(summary, entry):
+            message = f"the summary in the vault is not that of {entry.generation} of {site.name}"
+            raise VaultError("damaged", message, "somebody put this entry together: take another generation")
         lacking = Lacking(lacking=())
         async with contextlib.aclosing(agent.lacking(wanted.transfer, summary, entry.seal)) as told:
             async for answer in told:

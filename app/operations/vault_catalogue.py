@@ -50,24 +50,35 @@ class Doctor(Struct, frozen=True, kw_only=True):
 async def rebuild(session: Session, identity: Identity) -> Rebuilt:
     """Reads every entry of the bucket; they take the place of what this machine knew. Nothing changes in the vault.
 
-    A site's summary that has no seal here yet is sealed by its entry. Raises NoVault, StoreError.
+    What is there and cannot be read stays known if it was. A site's summary that has no seal here yet is sealed by its
+    entry. Raises NoVault, StoreError; SealingError (wrong_identity) where the identity opens nothing of what is there.
     """
+    from backends.sealing import SealingError
     from backends.vault_streams import Fetching, catalogue
 
     found: list[Kept] = []
     problems: list[str] = []
-    before = {kept.entry.site for kept in await session.journal.catalogue.entries()}
+    known = {kept.object: kept for kept in await session.journal.catalogue.entries()}
+    before = {kept.entry.site for kept in known.values()}
+    opened, closed = 0, None
     async with vault.opened(session) as store:
         fetching = Fetching(store, identity, vault.scratch(session))
         async with contextlib.aclosing(catalogue(store, fetching)) as entries:
             async for item, entry in entries:
+                if not isinstance(entry, SealingError):
+                    opened += 1
+                elif entry.code == "wrong_identity":
+                    closed = entry
                 if isinstance(entry, Entry):
                     there = await store.head(item.name, item.version or None)
                     until = there.locked_until if there else None
                     found.append(Kept(entry=entry, object=item.name, version=item.version, locked_until=until))
                 else:
                     problems.append(f"{item.name}: {entry.message}")
+                    found += [known[item.name]] if item.name in known else []
         place = store.place
+    if closed is not None and not opened:
+        raise closed
     await session.journal.catalogue.replace(found)
     now = dt.datetime.now(dt.UTC)
     for kept in found:

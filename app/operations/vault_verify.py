@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from app import vault
+from app.operations.transfer import SUMMARY_MOST, describes
 from app.operations.verify import Problem, Verified
 from backends.journal_catalogue import Kept
 from backends.records import GENERATION_ID, ModoseruError, Progress, Site
@@ -125,11 +126,16 @@ async def _read(
 
     fetching, read = Fetching(store, identity, vault.scratch(session)), 0
     for part in kept.entry.parts:
+        text, is_summary = b"", part.name == "summary.json"
         try:
             async with contextlib.aclosing(fetching.part(part)) as blocks:
                 async for block in blocks:
                     read += len(block)
+                    if is_summary and len(text) <= SUMMARY_MOST:
+                        text += block
                     yield read
+            if is_summary and not describes(text, kept.entry):
+                problems.append(Problem(what="is not the summary of this generation", path=part.name))
         except (VaultError, SealingError) as error:
             problems.append(Problem(what=error.message, path=part.name))
         except StoreError as error:

@@ -51,6 +51,10 @@ class Gateway:
     def play(self, *tricks: Trick) -> None:
         self._tricks += [[trick, trick.times] for trick in tricks]
 
+    def forget(self) -> None:
+        """What was to be played is not."""
+        self._tricks.clear()
+
     async def __aenter__(self) -> Self:
         # The Host header is signed: the server must see the one that the client sent.
         self._session = aiohttp.ClientSession(auto_decompress=False)

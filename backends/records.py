@@ -97,6 +97,8 @@ class VaultSettings(_Table, frozen=True, kw_only=True):
 class DomainsSettings(_Table, frozen=True, kw_only=True):
     rdap_bootstrap: Text | None = None
     whois: dict[str, Text] = {}
+    resolver: Annotated[str, Meta(pattern=r"^([0-9.]{7,15}|\[[0-9A-Fa-f:]{2,39}\]):[0-9]{1,5}\Z")] | None = None
+    """`address:port` of the DNS resolver that is asked where sites are; absent, the system's."""
 
 
 class WordpressSettings(_Table, frozen=True, kw_only=True):
@@ -413,6 +415,11 @@ class Inspection(Struct, frozen=True, kw_only=True):
     operation: str | None = None
     """An operation that runs, waits for an answer, or was left behind by a dead process."""
     generations: tuple[Generation, ...] = ()
+    empty: bool = False
+    """The document root is empty or not there: an account to which nothing was restored yet."""
+    database_opens: bool | None = None
+    """Of an empty account: whether the credentials that were given open a database; None without any."""
+    database_refused: str | None = None
 
 
 class GenerationState(StrEnum):

@@ -167,6 +167,9 @@ def test_one_half_after_the_other_makes_the_same_site(  # noqa: PLR0917 - fixtur
     laptop("vault", "rebuild")
     first = restore(laptop, "--only", halves[0]).json
     assert (first["outcome"], f"--only {halves[1]}" in first["detail"]) == ("done", True)
+    assert laptop("undo", NAME, "--yes", "--json").json["outcome"] == "done"
+    assert (new.root.exists(), rows_of(lab, new)) == (False, ({}, {}))
+    assert laptop("undo", NAME, "--yes", "--json").json["outcome"] == "done"
     assert restore(laptop, "--only", halves[1]).json["outcome"] == "done"
     assert files_of(new) == files
     assert same_rows(lab, new, tables)

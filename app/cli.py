@@ -5,6 +5,9 @@ Nothing heavy is imported here, so that `modoseru --version` and a shell's compl
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from app.operations.intent import Intent
+    from app.operations.move import Dns
     from app.session import Session
     from backends.records import Credentials, Operation, Site
 
@@ -326,6 +330,9 @@ async def backup(options: Options, sites: tuple[str, ...], tier: str, reason: st
 @click.option("--tier", type=click.Choice(["server", "vault"]), default="server", help="Where the generation lies.")
 @identity_option
 @click.option("--dry-run", is_flag=True, help="Show what would be lost and what would fail; change nothing.")
+@click.option(
+    "--wait-dns", is_flag=True, help="Then wait until DNS leads to [web] connect and the certificate there is valid."
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 async def restore(
     options: Options,
@@ -338,16 +345,21 @@ async def restore(
     tier: str,
     identity: Path | None,
     dry_run: bool,
+    wait_dns: bool,
     yes: bool,
 ) -> int:
     """Bring a site back to a generation; absent, to the newest complete one.
 
     One of the vault becomes one of the server's own again first, with --dry-run too; only what is lacking crosses.
 
+    To a new server: its account in [ssh] and [server], its database in [server.database], its address in [web] connect.
+    What of DNS has to change is told; mailboxes are in no backup.
+
     With --to, another site becomes what SITE was: its files and tables under that site's own address and table prefix,
     with that site's own wp-config.php. One post comes from the newest clean generation that holds it as published.
     """
     from app import performing, prompting, speaking
+    from app.operations import move as moves
     from app.operations import post as posts
     from app.operations import restore as plans
 
@@ -376,7 +388,9 @@ async def restore(
             )
         if dry_run:
             found = await plans.foreseen(session, target, generation, part, fresh=fresh)
-            speaking.preview(site, found, part, fresh=fresh, as_json=options.as_json)
+            speaking.preview(
+                site, found, part, fresh=fresh, as_json=options.as_json, dns=await moves.dns(session, target)
+            )
             return 1 if found.blockers else 0
 
         async def planned(one: Site) -> Intent:
@@ -386,7 +400,38 @@ async def restore(
             asks = not yes and not options.as_json and prompting.interactive()
             return await (prompting.with_credentials(plan) if asks else plan(None))
 
-        return await performing.perform(session, [target], planned, options, yes=yes)
+        ended = await performing.performed(session, [target], planned, options, yes=yes)
+        dns = await moves.dns(session, target) if performing.went_well(ended[0]) else None
+        arrived = True
+        if wait_dns and dns is not None:
+            dns, arrived = await _waited(session, target, dns, options)
+        code = performing.concluded([target], ended, options, dns)
+    return code if arrived else 130
+
+
+async def _waited(session: Session, site: Site, first: Dns, options: Options) -> tuple[Dns, bool]:
+    """How DNS was last, and whether it is as it has to be; Ctrl-C ends the waiting, and undoes nothing."""
+    from app import speaking
+    from app.operations import move
+
+    seen = first
+
+    async def wait() -> None:
+        nonlocal seen
+        async with contextlib.aclosing(move.waiting(session, site, first)) as states:
+            async for seen in states:
+                speaking.waited(site.name, seen, options.progress)
+
+    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(wait())
+    loop.add_signal_handler(signal.SIGINT, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        return seen, False
+    finally:
+        task.cancel()
+        loop.remove_signal_handler(signal.SIGINT)
+    return seen, True
 
 
 async def _brought(

@@ -17,6 +17,7 @@ from app import fleet as fleets
 from app import session as sessions
 from app.fleet_rules import site_problems
 from app.fleet_validation import read_record
+from app.operations.credentials import of_site
 from backends.agent.client import Ended, Launched
 from backends.records import Inspection, ModoseruError, Site
 
@@ -163,6 +164,8 @@ async def test(session: Session, site: Site) -> Tested:
 
     async def run_agent() -> str:
         found, _ = await session.agent(site).inspect()
+        if found.empty and (given := await of_site(site)) is not None:
+            found, _ = await session.agent(site).inspect(credentials=given)
         inspection.append(found)
         return f"PHP {found.php_cli} on the command line"
 
@@ -174,6 +177,8 @@ async def test(session: Session, site: Site) -> Tested:
 
 
 def _inside(found: Inspection) -> list[Trial]:
+    if found.empty:
+        return [_empty(found), *(Trial(name="host", ok=True, detail=sentence) for sentence in found.missing)]
     error = found.boot_error
     where = f" ({error.file}:{error.line})" if error and error.file else ""
     booted = (
@@ -192,9 +197,27 @@ def _inside(found: Inspection) -> list[Trial]:
     ]
 
 
+def _empty(found: Inspection) -> Trial:
+    """An account to which nothing was restored yet: what is there and what is lacking, in one line."""
+    free = f", {found.disk_free / 1e9:,.1f} GB free" if found.disk_free is not None else ""
+    held = f"{len(found.generations)} generations" if found.generations else "no generation"
+    there = f"nothing is in {found.root} yet{free}, {held}"
+    hint = "modoseru restore --tier vault brings a generation"
+    if found.database_opens:
+        database = f"{found.database_engine} {found.database_version}, {found.tables} tables"
+        return Trial(name="empty account", ok=True, detail=f"{there}; {database} opens; {hint}")
+    if found.database_opens is None:
+        return Trial(name="empty account", ok=True, detail=f"{there}; lacking: [server.database]; {hint}")
+    hint = "correct [server.database] by the host's panel"
+    refused = f"{there}; the database does not open: {found.database_refused}"
+    return Trial(name="empty account", ok=False, detail=refused, hint=hint)
+
+
 async def _pages(session: Session, site: Site, found: Inspection | None) -> str:
     """The front page, and through a one-time page the PHP that serves it."""
     health = await session.web.look(site.url, connect=site.web.connect, ca_file=site.web.ca_file)
+    if found is not None and found.empty and health.http_status is not None:
+        return f"the web server answers {health.http_status}; there is no page yet"
     if health.problem:
         raise ModoseruError("page", health.problem, "see whether the site is up")
     if found is None or session.read_only:

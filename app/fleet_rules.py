@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import datetime as dt
+import ipaddress
 import re
 import zoneinfo
 from collections.abc import Iterator, Sequence
@@ -38,8 +39,21 @@ def fleet_problems(settings: FleetFile) -> Iterator[str]:
     if not api.startswith("https://") and urlsplit(api).hostname not in ("127.0.0.1", "::1", "localhost"):
         shown = visible(api, 80)
         yield f'wordpress.api: "{shown}" is not https; what anybody may change on its way proves nothing'
+    yield from _resolver_problems(settings.domains.resolver)
     if settings.vault is not None:
         yield from vault_problems(settings.vault)
+
+
+def _resolver_problems(resolver: str | None) -> Iterator[str]:
+    if resolver is None:
+        return
+    host, _, port = resolver.rpartition(":")
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        yield f"domains.resolver: {host} is not an address; one such as 127.0.0.1:5353 is expected"
+    if not 1 <= int(port) <= 65535:
+        yield f"domains.resolver: the port {port} is not between 1 and 65535"
 
 
 def _policy_problems(policy: Policy) -> Iterator[str]:

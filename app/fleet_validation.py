@@ -18,6 +18,7 @@ from msgspec import Struct, inspect
 
 from backends.records import (
     CredentialLine,
+    DomainsSettings,
     Duration,
     Host,
     HttpUrl,
@@ -203,6 +204,7 @@ def _meanings() -> dict[str, str]:
         _pattern(SshSettings, "jump"): "[user@]host[:port]",
         _pattern(ServerSettings, "state"): "a path of letters, digits and . _ / -, which may begin with ~/",
         _pattern(WebSettings, "connect"): "host:port",
+        _pattern(DomainsSettings, "resolver"): "an address and a port such as 127.0.0.1:5353",
         _pattern(VaultSettings, "url"): "s3://bucket/prefix or file:///folder",
     }
 

@@ -18,6 +18,7 @@ from backends.records import AnyEvent, Finished, ModoseruError, Operation, Outco
 
 if TYPE_CHECKING:
     from app.command_line import Options
+    from app.operations.move import Dns
     from app.session import Session
 
 AT_ONCE = 4
@@ -40,11 +41,16 @@ async def begin(session: Session, intent: Intent, options: Options, *, yes: bool
     return await perform(session, [intent.site], planned, options, yes=yes)
 
 
-def concluded(sites: Sequence[Site], results: Sequence[Operation | ModoseruError], options: Options) -> int:
-    """Prints how operations ended, one a site; returns the exit status of the worst. Raises a lone one's error."""
+def concluded(
+    sites: Sequence[Site], results: Sequence[Operation | ModoseruError], options: Options, dns: Dns | None = None
+) -> int:
+    """Prints how operations ended, one a site; returns the exit status of the worst. Raises a lone one's error.
+
+    `dns`: what of DNS still leads to where a site was before it was restored.
+    """
     if len(results) == 1 and isinstance(results[0], ModoseruError):
         raise results[0]
-    speaking.results([site.name for site in sites], results, as_json=options.as_json)
+    speaking.results([site.name for site in sites], results, as_json=options.as_json, dns=dns)
     return max((_code(one) for one in results), key=_severity, default=0)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 from rich.cells import cell_len, set_cell_size
 
 from backends.records import (
@@ -39,6 +40,7 @@ from widgets.fleet_row import FleetRow, head, plain, urgency
 if TYPE_CHECKING:
     from app.enrolment import Tested
     from app.fleet import Fleet
+    from app.operations.move import Dns
     from app.operations.post import Found
     from app.operations.update import Pending
     from app.operations.vault_catalogue import Doctor, Rebuilt
@@ -295,9 +297,11 @@ def _pending(one: Pending) -> dict[str, Any]:
     return {"name": one.name, "updates": [_only(update, _UPDATE_FIELDS) for update in one.updates or ()]}
 
 
-def preview(site: str, found: Preview, only: str | Sequence[str], *, fresh: bool, as_json: bool) -> None:
+def preview(
+    site: str, found: Preview, only: str | Sequence[str], *, fresh: bool, as_json: bool, dns: Dns | None = None
+) -> None:
     if as_json:
-        _json({"site": site, **_foreseen(found)})
+        _json({"site": site, **_foreseen(found), **({"dns": dns} if dns else {})})
         return
     from app.operations.restore import goes
 
@@ -305,6 +309,7 @@ def preview(site: str, found: Preview, only: str | Sequence[str], *, fresh: bool
     parts = [] if only == "all" else [only] if isinstance(only, str) else only
     flags = "".join(f" --only {shlex.quote(part)}" for part in parts) + (" --fresh" if fresh else "")
     _would_mean(found, goes(found, only), f"modoseru restore {site} {found.generation}{flags}")
+    _dns(dns)
 
 
 def moved_preview(source: Site, target: Site, found: Preview, *, as_json: bool) -> None:
@@ -390,14 +395,43 @@ def operations(known: Sequence[Operation], *, nothing: str, as_json: bool) -> No
             aside(f"  → modoseru follow {one.site} {one.operation}")
 
 
-def results(sites: Sequence[str], ended: Sequence[Operation | ModoseruError], *, as_json: bool) -> None:
+def _dns(found: Dns | None) -> None:
+    if found is None:
+        return
+    kept = f", kept for {found.ttl_s} s" if found.ttl_s is not None else ""
+    now = "unknown" if found.now is None else ", ".join(found.now) or "nowhere"
+    _line(f"  DNS: {found.host} leads to {now}{kept}; the new server is {found.wanted}")
+    for one in found.records:
+        if one.from_ is None:
+            _line(f"    add {one.name} {one.type} {one.to}")
+        else:
+            verb, end = ("change", f" → {one.to}") if one.to else ("remove", "")
+            _line(f"    {verb} {one.name} {one.type} {one.from_}{end}")
+    if found.problem:
+        _line(f"    {found.problem}")
+    _line(f"    {found.mail}")
+
+
+def waited(site: str, found: Dns, how: str) -> None:
+    """How far DNS is, each time that it was asked."""
+    if how == "json":
+        aside(encode({"type": "dns", **msgspec.to_builtins(found)}).decode())
+    elif how == "text":
+        left = "; ".join(f"{one.name} {one.type} is {one.from_ or 'missing'}" for one in found.records)
+        state = left or found.problem or f"DNS leads to {found.wanted}, and the certificate there is valid"
+        aside(f"{site}: {state}")
+
+
+def results(
+    sites: Sequence[str], ended: Sequence[Operation | ModoseruError], *, as_json: bool, dns: Dns | None = None
+) -> None:
     """One operation as its object, several as `operations`; what failed to begin as its site and the error."""
     if as_json:
         objects = [
             _operation(one) if isinstance(one, Operation) else {"site": site, "error": _error(one)}
             for site, one in zip(sites, ended, strict=True)
         ]
-        _json(objects[0] if len(objects) == 1 else {"operations": objects})
+        _json(objects[0] | ({"dns": dns} if dns else {}) if len(objects) == 1 else {"operations": objects})
         return
     for site, one in zip(sites, ended, strict=True):
         if isinstance(one, ModoseruError):
@@ -409,6 +443,7 @@ def results(sites: Sequence[str], ended: Sequence[Operation | ModoseruError], *,
             _line("  the site is as before")
         elif one.outcome is Outcome.DONE and one.kind in _UNDOABLE:
             aside(f"  → to take it back: modoseru undo {site}")
+    _dns(dns)
 
 
 def _operation(one: Operation) -> dict[str, Any]:

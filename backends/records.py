@@ -97,6 +97,8 @@ class VaultSettings(_Table, frozen=True, kw_only=True):
 class DomainsSettings(_Table, frozen=True, kw_only=True):
     rdap_bootstrap: Text | None = None
     whois: dict[str, Text] = {}
+    resolver: Annotated[str, Meta(pattern=r"^([0-9.]{7,15}|\[[0-9A-Fa-f:]{2,39}\]):[0-9]{1,5}\Z")] | None = None
+    """`address:port` of the DNS resolver that is asked where sites are; absent, the system's."""
 
 
 class WordpressSettings(_Table, frozen=True, kw_only=True):
@@ -415,6 +417,11 @@ class Inspection(Struct, frozen=True, kw_only=True):
     isolated: Moment | None = None
     """Since when the site is closed to everyone but an allow list."""
     generations: tuple[Generation, ...] = ()
+    empty: bool = False
+    """The document root is empty or not there: an account to which nothing was restored yet."""
+    database_opens: bool | None = None
+    """Of an empty account: whether the credentials that were given open a database; None without any."""
+    database_refused: str | None = None
 
 
 class GenerationState(StrEnum):

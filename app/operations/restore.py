@@ -123,7 +123,7 @@ async def _opened(
 ) -> tuple[Preview, Credentials | None]:
     """The preview, and the credentials with which it was made: the site's file is asked where wp-config.php is lost."""
     found = await preview(session, site, generation, only, fresh=fresh, given=given)
-    lost = found.database is not None and found.database.opens != "live" and only in ("all", "files")
+    lost = found.database is not None and found.database.opens != "live" and only in ("all", "files", "database")
     if given is None and lost:
         given = await of_site(site)
         if given is not None:

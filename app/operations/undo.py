@@ -6,8 +6,10 @@ import zoneinfo
 from typing import TYPE_CHECKING
 
 from app.operations import look, restore
+from app.operations.credentials import of_site
 from app.operations.intent import Intent
-from backends.records import ModoseruError, Outcome, Site
+from backends.agent.client import AgentError
+from backends.records import Credentials, ModoseruError, Outcome, Site
 
 if TYPE_CHECKING:
     from app.session import Session
@@ -40,7 +42,19 @@ async def plan(session: Session, site: Site) -> Intent:
         danger=True,
         typed=None if expected.before is not None else site.name,
         generation=last.generation,
+        credentials=await _credentials(session, site, last),
     )
+
+
+async def _credentials(session: Session, site: Site, last: RemoteOperation) -> Credentials | None:
+    """Those of the site's file, where no live wp-config.php opens the database that is to be taken back."""
+    if site.server.database is None or last.generation is None:
+        return None
+    try:
+        found = await restore.preview(session, site, last.generation, "database")
+    except AgentError:  # the undo itself says what is wrong
+        return None
+    return None if found.database is None or found.database.opens == "live" else await of_site(site)
 
 
 async def _goes(session: Session, site: Site, last: RemoteOperation) -> tuple[str, ...]:

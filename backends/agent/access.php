@@ -69,11 +69,13 @@ final class Access
         $whole = $request->get('only', 'all') === 'all';
         $name = $stored ? $stored->setting('DB_NAME') : ($of['name'] ?? null);
         $host = $stored ? $stored->setting('DB_HOST') : null;
-        $agrees = $live && $live->prefix === $of['prefix'] && (!$whole || (($name === null || $live->setting('DB_NAME') === $name)
+        // Made elsewhere, it names the database that it had there.
+        $agrees = $live && $live->prefix === $of['prefix'] && (!$whole || $generation->relocation || (($name === null || $live->setting('DB_NAME') === $name)
             && ($host === null || $live->setting('DB_HOST') === $host)));
         $found = $agrees ? ['live' => $live] : [];
         $given = given_credentials($request);
-        if ($given && $stored && $request->get('only') !== 'database') {  // no wp-config.php comes back with it
+        // With the database alone no wp-config.php comes back: a live one that leads elsewhere would stay.
+        if ($given && $stored && !($live && $request->get('only') === 'database')) {
             $found['given'] = $stored->with_settings($given);
         }
         if ($stored) {
@@ -113,8 +115,8 @@ final class Access
         }
     }
 
-    /** What the operator should know of it, one sentence, or null. */
-    public function told()
+    /** What the operator should know of it, one sentence, or null. `$alone`: the database comes back without the files. */
+    public function told($alone)
     {
         if ($this->from === 'live') {
             return $this->writes ? 'the generation\'s wp-config.php no longer opens the database: it gets the live one\'s credentials' : null;
@@ -124,7 +126,7 @@ final class Access
             return $gone ? 'wp-config.php is gone; its database opens with the generation\'s'
                 : 'the live wp-config.php does not lead to the database; the generation\'s opens it';
         }
-        $where = $this->writes ? '; they are written into the restored one' : '';
+        $where = !$this->writes ? '' : ($alone ? '; --only files brings a wp-config.php with them' : '; they are written into the restored one');
         return ($gone ? 'wp-config.php is gone; its database opens with the credentials given'
             : 'the live wp-config.php does not lead to the database; the credentials given open it') . $where;
     }
@@ -228,11 +230,7 @@ function write_credentials(Operation $operation, Generation $generation, Install
         }
     }
     $text = with_constants((string) file_get_contents($staged), $differing);
-    keeping_time(dirname($staged), function () use ($staged, $text) {
-        $stat = stat($staged);
-        write_durably($staged, $text, $stat['mode'] & 07777);
-        @chgrp($staged, $stat['gid']);
-    });
+    write_in_place($staged, $text);
     $now = Installation::from_config($staged, $operation->request->root);
     foreach ($wanted as $constant => $value) {
         if ($now->setting($constant) !== $value) {

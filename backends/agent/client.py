@@ -24,7 +24,7 @@ A connection that ends before the last line is cut, never "done".
 
 | verb | request | reply |
 |---|---|---|
-| inspect | refresh: bool (asks wordpress.org anew) | an Inspection |
+| inspect | refresh: bool (asks wordpress.org anew), credentials (tried where the root is empty) | an Inspection |
 | generations | | {"generations": [Generation…] newest first, "summaries": {id: SHA-256}, "let_go": [id…]}; all in
                   `inspect` too. `let_go`: what the server says its retention removed; its word, no more |
 | operations | | {"operations": [{operation, kind, state, outcome, generation, started, detail, whole}]} newest first;
@@ -74,7 +74,10 @@ A connection that ends before the last line is cut, never "done".
                   {name, user, password, host} of the database or null | launches.
                   Credentials serve where the live wp-config.php does not open it, before the generation's; what opens
                   it is written into the restored wp-config.php where its own do not. They lie in `ops/ID/credentials`
-                  until the operation ends, in no journal and not in its request. With
+                  until the operation ends, in no journal and not in its request. A generation that was made in
+                  another account or folder has its areas here (relocated.php), with Notes `relocated` (settings whose
+                  paths lead here now) and `old_paths`; one half of a site whose other half is not here is not looked
+                  at, with a Note `half`. With
                   `transfer` and `incoming`: {site, url} of another site whose generation was received: it is read
                   whole against its summary, its tables take this site's prefix and address (a further step `rewrite`
                   after `verify`), wp-config.php stays this site's. `preview` takes the same, with {summary: its text}
@@ -196,7 +199,7 @@ SOURCES = (
         "scan",
         "generation",
     ),
-    *("retention", "heal", "verify", "transfer", "adopt", "serialized", "moved"),
+    *("retention", "heal", "verify", "transfer", "adopt", "serialized", "moved", "relocated"),
     *(
         "switch",
         "access",
@@ -440,9 +443,13 @@ class Agent:
 
     # ---------------------------------------------------------------- verbs that look
 
-    async def inspect(self, *, refresh: bool = False) -> tuple[Inspection, Generations]:
-        """One round trip, one PHP boot; also what `generations` tells. `refresh` asks wordpress.org anew."""
-        reply = await self._ask("inspect", {"refresh": refresh}, timeout=180 if refresh else 60)
+    async def inspect(
+        self, *, refresh: bool = False, credentials: Credentials | None = None
+    ) -> tuple[Inspection, Generations]:
+        """One round trip, one PHP boot; also what `generations` tells. `refresh` asks wordpress.org anew. Where the
+        document root is empty, `credentials` are tried."""
+        request = {"refresh": refresh, "credentials": credentials.spelt_out() if credentials else None}
+        reply = await self._ask("inspect", request, timeout=180 if refresh else 60)
         return _decoded(reply, Inspection), _decoded(reply, Generations)
 
     async def generations(self) -> Generations:

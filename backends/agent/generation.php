@@ -8,8 +8,12 @@ final class Generation
     public $packs;
     public $summary;
     public $seal;
+    /** The summary as it was sealed; `summary` has the folders as they are here. */
+    public $sealed;
     /** Where it is another site's: a Move. */
     public $move = null;
+    /** Where it was made in another account or folder: a Relocation. */
+    public $relocation = null;
 
     /** Its folder, whether or not its summary can be read. Throws no_generation. */
     public static function find(Request $request, $id)
@@ -29,6 +33,9 @@ final class Generation
         $self->folder = self::find($request, $id);
         $self->packs = $request->folder . '/packs';
         $self->read((string) @file_get_contents($self->folder . '/summary.json'));
+        if ($self->relocation = Relocation::of($request, $self->summary)) {
+            $self->summary = $self->relocation->placed($self->summary);
+        }
         return $self;
     }
 
@@ -83,6 +90,7 @@ final class Generation
         if (!self::is_complete($self->summary)) {
             throw new Failure('damaged', "the summary of $id lacks a part", 'take another generation');
         }
+        $self->sealed = $self->summary;
     }
 
     /** Everything that is read of a summary later is there, and of its kind. */
@@ -169,7 +177,7 @@ final class Generation
     {
         $path = $this->folder . '/RESTORE.txt';
         $hash = is_file($path) && !is_link($path) ? sha256((string) @file_get_contents($path, false, null, 0, SMALL)) : null;
-        return $hash === ($this->summary['recipe']['sha256'] ?? false) || $hash === sha256(restore_by_hand($this->summary));
+        return $hash === ($this->summary['recipe']['sha256'] ?? false) || $hash === sha256(restore_by_hand($this->sealed));
     }
 
     /** What was brought here, against the summary: every byte, since it lay on another server and came over a third. */

@@ -128,10 +128,28 @@ function facts_without_boot(Request $request)
         $facts += ['tables' => count($tables), 'database_bytes' => array_sum(array_column($tables, 'bytes'))];
     } catch (Failure $e) {
         $facts['database_error'] = $e->getMessage();
+        $facts += empty_account($request);
     } catch (mysqli_sql_exception $e) {
         $facts['database_error'] = $e->getMessage();
     }
     return $facts;
+}
+
+/** What is there before anything was restored: whether the root is empty, and whether given credentials open a database. */
+function empty_account(Request $request)
+{
+    $empty = !array_diff(@scandir($request->root) ?: [], ['.', '..']);
+    $given = $empty ? given_credentials($request) : null;
+    if ($given === null) {
+        return ['empty' => $empty];
+    }
+    try {
+        $database = Database::open((new Installation())->with_settings($given));
+        return ['empty' => $empty, 'database_engine' => $database->engine, 'database_version' => $database->version,
+            'tables' => count($database->tables()), 'database_name' => $given['DB_NAME'], 'database_opens' => true];
+    } catch (Failure $e) {
+        return ['empty' => $empty, 'database_opens' => false, 'database_refused' => $e->getMessage()];
+    }
 }
 
 function facts_of_wordpress(Request $request)

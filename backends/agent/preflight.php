@@ -57,8 +57,9 @@ final class Preflight
             throw $e;
         }
         $this->database = ['opens' => $access->from];
-        if ($access->told() !== null) {
-            $this->warn('credentials', $access->told());
+        $told = $access->told($this->only === 'database');
+        if ($told !== null) {
+            $this->warn('credentials', $told);
         }
         $this->writes = $access->writes && $this->only !== 'database';
         return $access->site;
@@ -102,6 +103,13 @@ final class Preflight
         }
         if (is_dir($root) && !is_array($this->only) && !can_be_renamed($root)) {
             $this->warn('entry_by_entry', "$root cannot be renamed, so its entries are switched one after the other", 'the site is closed for the moment that takes');
+        }
+        foreach (is_array($this->only) ? [] : array_keys($this->generation->summary['areas']) as $area) {
+            $live = live_at($this->request, $this->generation, $area);
+            $near = $this->nearest(dirname($live));
+            if (!exists($live) && !is_writable($near)) {
+                $this->block('not_writable', "$live is to be made, and this account cannot write in $near", 'make it in the host\'s panel, or correct [server] root');
+            }
         }
         $this->generation->folder === null ? $this->free($this->nearest($root), 2 * $this->generation->summary['counts']['bytes']) : $this->room();
     }

@@ -18,7 +18,34 @@ function operation_restore(Operation $operation)
     } else {
         restore_generation($operation, $generation, $only);
     }
+    if ($lacking = half_a_site($operation, $only)) {
+        $operation->note('half', $lacking, 'warning');
+        conclude_switch($operation, [true, $lacking]);
+        return;
+    }
     look_and_conclude($operation, $only === 'all' ? $generation->summary['front'] ?? null : null);
+}
+
+/** Where the other half of the site is not here yet, no look from outside can judge this one: what is lacking, or null. */
+function half_a_site(Operation $operation, $only)
+{
+    if ($only === 'database') {
+        try {
+            Installation::find($operation->request);
+        } catch (Failure $e) {
+            return 'the database alone is here, and no page can be looked at: go on with --only files';
+        }
+    } elseif ($only === 'files') {
+        try {
+            $database = Database::open(Installation::find($operation->request));
+            if (!isset($database->tables()[$database->prefix . 'options'])) {
+                return 'the files alone are here, and no page can be looked at: go on with --only database';
+            }
+        } catch (Failure $e) {
+            return null;
+        }
+    }
+    return null;
 }
 
 /** The generation that is asked for; where the client keeps its seal, no other passes for it. */
@@ -47,8 +74,9 @@ function restore_generation(Operation $operation, Generation $generation, $only)
         unset($plan['generation']);  // nothing of it is linked, so an undo needs nothing of it
     }
     $operation->step('stage');
+    $config = $found->writes || $generation->relocation ? config_entry($generation)->path ?? null : null;
     if ($only !== 'database') {
-        $plan['units'] = stage_files($operation, $generation, $only, $found->writes ? config_entry($generation)->path : null);
+        $plan['units'] = stage_files($operation, $generation, $only, $config);
         $plan['closed'] = array_values(array_filter([$generation->summary['abspath']], function ($folder) use ($request) {
             return Installation::below($folder, $request->root);
         }));
@@ -58,6 +86,7 @@ function restore_generation(Operation $operation, Generation $generation, $only)
     }
     $operation->step('verify');
     verify_staged($operation, $generation, $only, $plan['tables']);
+    $generation->relocation && $generation->relocation->settle($operation, $generation, $only, $plan['tables'], $config);
     $found->writes && write_credentials($operation, $generation, installation_for_restore($request, $generation));
     if ($generation->move) {
         $operation->step('rewrite');

@@ -28,9 +28,10 @@ function staging_place(Operation $operation, $live)
 /**
  * Stages every wanted entry beside the live site; returns the plan's units. A live file that is right is linked, every
  * other one is written from the packs; a request that is `fresh` links nothing: whoever holds a live file open could
- * write into it. `$unlinked`: a path that will be changed where it is staged.
+ * write into it. `$config`: where wp-config.php will be changed where it is staged, its path; neither it nor what a
+ * relocation changes is linked.
  */
-function stage_files(Operation $operation, Generation $generation, $only, $unlinked = null)
+function stage_files(Operation $operation, Generation $generation, $only, $config = null)
 {
     $roots = staging_roots($operation, $generation);
     $links = $operation->kind !== 'drill' && !$operation->request->get('fresh') && !$generation->move ? new Linked($operation->folder . '/linked', 'wb') : null;
@@ -54,7 +55,8 @@ function stage_files(Operation $operation, Generation $generation, $only, $unlin
             if (!@symlink($entry->target, $target)) {
                 throw new Failure('no_space', 'cannot make a link: ' . last_error('unknown reason'));
             }
-        } elseif ($links && $folder->is_real && $entry->path !== $unlinked && ($words = link_live($live, $target, $entry))) {
+        } elseif ($links && $folder->is_real && $entry->path !== $config
+            && !($generation->relocation && $generation->relocation->may_change($entry->path)) && ($words = link_live($live, $target, $entry))) {
             $links->add($entry->path, $words);
         } else {
             stage_file($reader, $entry, $target);

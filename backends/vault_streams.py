@@ -51,7 +51,7 @@ class Storing:
                 size = min(PIECE, wanted.size - number * PIECE)
                 if number < len(known):
                     async for block in blocks.take(size):
-                        hashed.update(block)
+                        await asyncio.to_thread(hashed.update, block)
                     continue
                 sealed, cipher = await self._sealed(blocks.take(size), hashed)
                 under_way.append(asyncio.create_task(self._put(sealed, cipher)))
@@ -72,8 +72,8 @@ class Storing:
         text = entry.text().encode()
         Entry.parse(text.decode())
 
-        async def blocks() -> AsyncIterator[bytes]:
-            yield text
+        async def blocks() -> AsyncIterator[memoryview]:
+            yield memoryview(text)
 
         sealed, cipher = await self._sealed(blocks(), hashlib.sha256())
         with sealed:
@@ -89,17 +89,16 @@ class Storing:
         await kept(len(pieces) - 1, piece)
 
     async def _sealed(
-        self, blocks: AsyncIterator[bytes], hashed: hashlib._Hash
+        self, blocks: AsyncIterator[memoryview], hashed: hashlib._Hash
     ) -> tuple[tempfile._TemporaryFileWrapper[bytes], str]:
         """The blocks as an age file on this disk, and the file's hash; `hashed` takes the clear ones."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = tempfile.NamedTemporaryFile(dir=self._folder, prefix=".piece-")  # noqa: SIM115 - the caller closes it
         try:
-            out, bridge = _Hashing(file), _ToThread(asyncio.get_running_loop())
+            out, bridge = _Hashing(file), _ToThread(asyncio.get_running_loop(), hashed)
             work = asyncio.create_task(asyncio.to_thread(self._recipients.encrypt, bridge, out))
             try:
                 async for block in blocks:
-                    hashed.update(block)
                     await bridge.give(block, work)
                 bridge.end()
             except BaseException:
@@ -125,16 +124,17 @@ class _Cut:
     """A stream of blocks of any size, taken in runs of a given length."""
 
     def __init__(self, source: AsyncIterator[bytes]) -> None:
-        self._source, self._rest = source, b""
+        self._source, self._rest = source, memoryview(b"")
 
-    async def take(self, wanted: int) -> AsyncIterator[bytes]:
-        """`wanted` bytes, or fewer where the stream ends."""
+    async def take(self, wanted: int) -> AsyncIterator[memoryview]:
+        """`wanted` bytes, or fewer where the stream ends, in blocks of a mebibyte at the most."""
         while wanted:
-            block = self._rest or await anext(self._source, b"")
+            block = self._rest or memoryview(await anext(self._source, b""))
             if not block:
                 return
-            yield block[:wanted]
-            self._rest, wanted = block[wanted:], max(0, wanted - len(block))
+            taken = block[: min(wanted, _BLOCK)]
+            self._rest, wanted = block[len(taken) :], wanted - len(taken)
+            yield taken
 
     async def ended(self) -> bool:
         return not self._rest and not await anext(self._source, b"")
@@ -145,15 +145,15 @@ class _Abandoned(Exception):  # noqa: N818 - nobody sees it
 
 
 class _ToThread:
-    """Blocks that the loop gives and one thread reads as a file; the loop waits where the thread is behind."""
+    """Blocks that the loop gives and one thread reads as a file, and hashes; the loop waits where it is behind."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop, self._free = loop, asyncio.Semaphore(_QUEUED)
-        self._blocks: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+    def __init__(self, loop: asyncio.AbstractEventLoop, hashed: hashlib._Hash) -> None:
+        self._loop, self._hashed, self._free = loop, hashed, asyncio.Semaphore(_QUEUED)
+        self._blocks: queue.SimpleQueue[memoryview | None] = queue.SimpleQueue()
         self._block = memoryview(b"")
         self._over = self._abandoned = False
 
-    async def give(self, block: bytes, work: asyncio.Task[None]) -> None:
+    async def give(self, block: memoryview, work: asyncio.Task[None]) -> None:
         """Raises what ended `work` early: nobody would read on."""
         free = asyncio.ensure_future(self._free.acquire())
         await asyncio.wait((free, work), return_when=asyncio.FIRST_COMPLETED)
@@ -176,7 +176,8 @@ class _ToThread:
             if block is None:
                 self._over = True
             else:
-                self._block = memoryview(block)
+                self._hashed.update(block)
+                self._block = block
                 self._loop.call_soon_threadsafe(self._free.release)
         if self._abandoned:
             # An end here would make a whole age file of half a piece.

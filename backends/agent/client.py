@@ -143,6 +143,7 @@ damaged, no_detach, check_failed, put_back, drill_failed, not_judged, needs_hand
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import datetime as dt
@@ -488,7 +489,7 @@ class Agent:
         marker, answer = await self._answered(
             "send", {"generation": generation, "what": what, "offset": offset, "length": PIECE}, timeout=PIECE_TIMEOUT
         )
-        return _piece_of(marker, answer)
+        return await asyncio.to_thread(_piece_of, marker, answer)  # hashing it would hold the loop for 20 ms
 
     async def received(self, transfer: str, what: str, size: int) -> int:
         """How many bytes of a part are there, of `size`. Raises AgentError (no_space)."""
@@ -497,7 +498,7 @@ class Agent:
     async def receive(self, transfer: str, what: str, size: int, offset: int, piece: bytes) -> int:
         """Lays a piece down; returns how many bytes are there now."""
         fields = {"transfer": transfer, "what": what, "size": size, "offset": offset}
-        fields["sha256"] = hashlib.sha256(piece).hexdigest()
+        fields["sha256"] = (await asyncio.to_thread(hashlib.sha256, piece)).hexdigest()
         return int((await self._ask("receive", fields, timeout=PIECE_TIMEOUT, behind=piece))["size"])
 
     async def mark(self, generation: str, *, pinned: bool | None = None, state: str | None = None) -> Generation:
@@ -610,11 +611,9 @@ class Agent:
     ) -> dict[str, Any]:
         """The reply. `behind` follows the request's line."""
         marker, stdout = await self._answered(verb, fields, timeout=timeout, behind=behind)
-        for line in reversed(stdout.split(b"\n")):
-            answer = _answer_of(marker, line)
-            if answer is not None and "event" not in answer:
-                return _reply_of(answer)
-        raise AssertionError
+        answer = _last_of(marker, stdout)
+        assert answer is not None
+        return _reply_of(answer)
 
     async def _answered(
         self, verb: str, fields: Mapping[str, Any], *, timeout: float, behind: bytes = b""
@@ -626,10 +625,8 @@ class Agent:
             done = await self._servers.run(
                 self._site.ssh, self._words(verb), request + b"\n" + behind, timeout=timeout, limit=REPLY_LIMIT
             )
-            for line in reversed(done.stdout.split(b"\n")):
-                answer = _answer_of(marker, line)
-                if answer is not None and "event" not in answer:
-                    return marker, done.stdout
+            if _last_of(marker, done.stdout) is not None:
+                return marker, done.stdout
             if attempt == 1 and _is_missing(done.stdout + done.stderr):
                 continue
             raise _no_answer(self._site, done.stdout + done.stderr, done.exit_status)
@@ -713,6 +710,18 @@ class Agent:
             if answer is not None:
                 return bool(_reply_of(answer).get("installed"))
         raise _no_answer(self._site, done.stdout + done.stderr, done.exit_status)
+
+
+def _last_of(marker: str, stdout: bytes) -> dict[str, Any] | None:
+    """The last line that is a reply or an error, looked for from the end: the bytes of a piece are not lines."""
+    end = len(stdout)
+    while (at := stdout.rfind(marker.encode(), 0, end)) >= 0:
+        if at == 0 or stdout[at - 1 : at] == b"\n":
+            answer = _answer_of(marker, stdout[at:].split(b"\n", 1)[0])
+            if answer is not None and "event" not in answer:
+                return answer
+        end = at
+    return None
 
 
 def _answer_of(marker: str, line: bytes) -> dict[str, Any] | None:

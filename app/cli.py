@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from app.operations.intent import Intent
     from app.operations.move import Dns
+    from app.operations.verify import Verified
     from app.session import Session
     from backends.records import Credentials, Operation, Site
 
@@ -183,9 +184,10 @@ async def generations(
 async def verify(options: Options, *, site: str, generation: str | None, tier: str, identity: Path | None) -> int:
     """Read every byte of a generation back against its seal; the newest unless one is named.
 
-    On its server a damaged pack is rebuilt where its bytes are found, in the live files or in other packs. In the vault
-    every object is asked for, and read where the identity is given; without it nobody knows that it can be read. Exit
-    status 1 where it is not whole, where no seal of it is kept here, or where another generation was taken away.
+    On its server a damaged pack is rebuilt where its bytes are found, in the live files or in other packs; with the
+    identity all that is damaged comes out of the vault. In the vault every object is asked for, and read where the
+    identity is given; without it nobody knows that it can be read. Exit status 1 where it is not whole, where no seal
+    of it is kept here, or where another generation was taken away.
     """
     from app import performing, speaking
     from app.operations import guard
@@ -198,8 +200,31 @@ async def verify(options: Options, *, site: str, generation: str | None, tier: s
         guard.writable(session, target, "nothing is begun")
         plan = await verifies.plan(session, target, generation)
         result = verifies.judged(plan, await performing.watched(session, plan.intent, options))
+        if result.outcome in {"damaged", "unreadable"}:
+            result = await _healed(session, target, result, identity, options)
         speaking.verification(result, as_json=options.as_json)
     return 0 if result.outcome == "ok" else 1
+
+
+async def _healed(session: Session, site: Site, found: Verified, identity: Path | None, options: Options) -> Verified:
+    """The vault's bytes in the place of what is damaged on the server, read back again; `found` where it has none."""
+    from app import performing, speaking, vault
+    from app.operations import vault_plan
+    from app.operations import verify as verifies
+    from backends.records import ModoseruError
+
+    known = await session.journal.catalogue.entries(site.name)
+    kept = next((one for one in known if one.entry.generation == found.generation), None)
+    key = vault.identity(identity) if kept is not None else None
+    if kept is None or key is None:
+        return found
+    try:
+        await performing.done(session, vault_plan.bring(site, kept, key), options)
+    except ModoseruError as error:
+        speaking.aside(f"{site.name}: it was not healed out of the vault: {error.message} → {error.hint}")
+        return found
+    plan = await verifies.plan(session, site, found.generation)
+    return verifies.mended(found, verifies.judged(plan, await performing.watched(session, plan.intent, options)))
 
 
 async def _verify_vault(

@@ -56,12 +56,7 @@ def release(site: Site) -> Intent:
 
 def others(session: Session, site: Site) -> tuple[str, ...]:
     """The fleet's other sites in the same account: who holds one of them holds all."""
-    account = (site.ssh.host, site.ssh.port, site.ssh.user)
-    return tuple(
-        one.name
-        for one in session.fleet.sites
-        if one.name != site.name and (one.ssh.host, one.ssh.port, one.ssh.user) == account
-    )
+    return tuple(one.name for one in session.fleet.sites if one.name != site.name and one.account == site.account)
 
 
 def suspects(session: Session, site: Site) -> list[Note]:

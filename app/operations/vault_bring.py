@@ -18,7 +18,6 @@ from msgspec import Struct
 from app import vault
 from app.operations.patience import patiently
 from app.operations.transfer import SUMMARY_MOST, describes
-from backends.agent.client import PIECE as CROSSING
 from backends.agent.client import Agent, AgentError, Lacking
 from backends.records import AnyEvent, Finished, Note, Outcome, Progress, Site, Step
 from backends.vault import Entry, Part, VaultError, part_name
@@ -29,8 +28,9 @@ if TYPE_CHECKING:
     from backends.vault_streams import Fetching
 
 
-AHEAD = 3
-"""Pieces on their way to the server at once: while one is written the next one's PHP starts."""
+CROSSING = 8 * 1024 * 1024
+AHEAD = 2
+"""Bytes of a piece, and how many are on their way at once: while one is written the next one's PHP starts."""
 
 
 class FromVault(Struct, frozen=True, kw_only=True):
@@ -100,36 +100,64 @@ async def _cross(  # noqa: PLR0917 - from where, to where, what
     agent: Agent, fetching: Fetching, transfer: str, part: Part, what: str, have: int
 ) -> AsyncGenerator[int]:
     """How many bytes of the part are there, while it crosses."""
-    offset, piece = have, bytearray()
-    under_way: deque[asyncio.Task[int]] = deque()
-
-    def send(at: int, content: bytes) -> None:
-        sending = patiently(lambda: agent.receive(transfer, what, part.size, at, content))
-        under_way.append(asyncio.create_task(sending))
-
-    async def landed() -> int:
-        there = await under_way[0]
-        under_way.popleft()
-        return there
-
+    pipe, offset, piece = _Pipe(agent, transfer, part, what), have, bytearray()
     try:
         async with contextlib.aclosing(fetching.part(part, have)) as blocks:
             async for block in blocks:
                 piece += block
                 if len(piece) >= CROSSING:
-                    send(offset, bytes(piece[:CROSSING]))
+                    pipe.send(offset, bytes(piece[:CROSSING]))
                     offset += CROSSING
                     del piece[:CROSSING]
-                    if len(under_way) >= AHEAD:
-                        yield await landed()
+                    if len(pipe.held) >= AHEAD:
+                        yield await pipe.landed()
         if piece or part.size == 0:
-            send(offset, bytes(piece))
-        while under_way:
-            yield await landed()
+            pipe.send(offset, bytes(piece))
+        while pipe.held:
+            yield await pipe.landed()
     finally:
-        for task in under_way:
+        await pipe.close()
+
+
+class _Pipe:
+    """Pieces of one part on their way to the server."""
+
+    def __init__(self, agent: Agent, transfer: str, part: Part, what: str) -> None:
+        self._agent, self._transfer, self._part, self._what = agent, transfer, part, what
+        self.held: deque[tuple[int, bytes, asyncio.Task[int]]] = deque()
+
+    def send(self, at: int, content: bytes) -> None:
+        self.held.append((at, content, asyncio.create_task(self._receive(at, content))))
+
+    async def landed(self) -> int:
+        """How much is there when the first of them has arrived."""
+        try:
+            there = await self.held[0][2]
+        except AgentError as error:
+            if error.code != "bad_request":
+                raise
+            return await self._again()
+        self.held.popleft()
+        return there
+
+    async def close(self) -> None:
+        tasks = [task for *_, task in self.held]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*under_way, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _again(self) -> int:
+        """Its turn passed while the one in front of it was tried again: all that are held go once more, in order."""
+        await asyncio.gather(*(task for *_, task in self.held), return_exceptions=True)
+        there = await patiently(lambda: self._agent.received(self._transfer, self._what, self._part.size))
+        for at, content, _ in self.held:
+            if at + len(content) > there:
+                there = await self._receive(at, content)
+        self.held.clear()
+        return there
+
+    async def _receive(self, at: int, content: bytes) -> int:
+        return await patiently(lambda: self._agent.receive(self._transfer, self._what, self._part.size, at, content))
 
 
 def _now() -> dt.datetime:

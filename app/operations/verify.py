@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec import Struct
 
 from app.operations import check, restore
@@ -94,6 +95,13 @@ def judged(plan: Plan, events: Sequence[AnyEvent]) -> Verified:
         checked_bytes=checked_bytes(events),
         problems=tuple(problems),
     )
+
+
+def mended(first: Verified, second: Verified) -> Verified:
+    """A verify that found damage, and the one after the vault's bytes had taken its place. Pure."""
+    left = {one.path for one in second.problems}
+    healed = tuple(msgspec.structs.replace(one, healed=True) for one in first.problems if one.path not in left)
+    return msgspec.structs.replace(second, problems=(*healed, *second.problems))
 
 
 def problems_of(events: Iterable[AnyEvent]) -> list[Problem]:

@@ -227,8 +227,8 @@ SOURCES = (
 )
 REPLY_LIMIT = 16 * 1024 * 1024
 LINE_LIMIT = 4 * 1024 * 1024
-PIECE = 8 * 1024 * 1024
-"""Bytes of a part that cross at once: what is in memory here, and what is sent again after a cut."""
+PIECE = 4 * 1024 * 1024
+"""Bytes of a part that cross at once: what is in memory here (three times), and what is sent again after a cut."""
 PIECE_TIMEOUT = 300.0
 QUIET = 60.0
 """Seconds: the agent says something every five while it is followed, so silence is a lost connection."""

@@ -248,6 +248,16 @@ final class FileDifference
 
     private function compare(Entry $live, $old, callable $tick)
     {
+        // Of an isolated site what our gate stands before is compared, not the gate.
+        if (in_array(basename($live->path), GATED_FILES, true) && $gate = before_gate($this->where($live->path))) {
+            if ($old && !is_array($gate[0])) {
+                $this->gone($old);
+                return;
+            }
+            if ($old ? sha256($gate[1]) === $old->sha256 : !is_array($gate[0])) {
+                return;
+            }
+        }
         $hidden = false;
         if (!$old || $old->type !== $live->type) {
             $kind = $old ? 'changed' : 'added';

@@ -298,18 +298,25 @@ function gate_file($file, $rules, $inside)
     put_file($file, "$mark BEGIN Modoseru isolation " . base64_encode(json($before)) . "\n$rules$mark END Modoseru isolation\n$rest", 0644);
 }
 
-/** Takes the rules out; what was not gated stays as it is. */
-function ungate_file($file)
+/** [what the file was, its content without the rules]; null where it is no gate. */
+function before_gate($file)
 {
     $text = is_file($file) && !is_link($file) ? (string) @file_get_contents($file) : '';
     if (!preg_match('/([#;]) BEGIN Modoseru isolation ([A-Za-z0-9+\/=]+)\n.*?\1 END Modoseru isolation\n/s', $text, $found, PREG_OFFSET_CAPTURE)) {
-        return;
+        return null;
     }
     $before = json_decode((string) base64_decode($found[2][0]), true);
     $rest = substr($text, 0, $found[0][1]) . substr($text, $found[0][1] + strlen($found[0][0]));
-    if (isset($before['content'])) {
-        $rest = (string) base64_decode($before['content']);
+    return [$before, isset($before['content']) ? (string) base64_decode($before['content']) : $rest];
+}
+
+/** Takes the rules out; what was not gated stays as it is. */
+function ungate_file($file)
+{
+    if (!$gate = before_gate($file)) {
+        return;
     }
+    list($before, $rest) = $gate;
     if (!is_array($before) && $rest === '') {
         @unlink($file);
         return;

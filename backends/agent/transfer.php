@@ -87,6 +87,13 @@ function answer_receive(Request $request)
     if (sha256($piece) !== $request->text('sha256')) {
         throw new Failure('damaged', 'a piece changed on its way', 'try again');
     }
+    // One whose answer was lost comes again, perhaps after later ones have arrived: those stay.
+    if ($there >= $offset + strlen($piece)) {
+        fseek($out, $offset);
+        if (sha256((string) stream_get_contents($out, strlen($piece))) === $request->text('sha256')) {
+            return ['size' => $there];
+        }
+    }
     // A piece that was cut is written again from where it began.
     ftruncate($out, $offset);
     fseek($out, $offset);

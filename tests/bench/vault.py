@@ -87,7 +87,9 @@ class _Bench:
             theirs = restic.backup()
             here.site.change(run + 1)
             time.sleep(SETTLED)
-            self._run("backup", NAME)
+            later = machine.program("backup", NAME, "--json").json["generation"]
+            # So many files of plugins under the same version look like an attack; only clean ones are copied.
+            machine.program("generations", NAME, "--mark", later, "clean")
             again = self._run("backup", NAME, "--tier", "vault")
             if run:
                 first.append(ours)
@@ -105,7 +107,8 @@ class _Bench:
             ],
             [
                 "the pipe moves the same bytes (packs, manifest, dump), checks none of them, and cannot be resumed;",
-                "restic reads the files themselves, from the server, which so holds a key of the store.",
+                "restic reads the files themselves, from the server, which so holds a key of the store, without Object Lock;",
+                "it runs at the agent's nice 10, and its processor time is all of it, ours and the pipe's that of the client.",
                 f"the server's generation before it: {statistics.median(one.wall for one in generations):.2f} s",
                 f"the runner's peak memory: {max(one.peak for one in first) / 2**20:.0f} MiB (target under 200)",
             ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from typing import Any
 
@@ -38,6 +39,27 @@ async def test_a_generation_s_bytes_come_out_as_they_were_sealed_and_go_in_again
     assert await agent.operations() != ()
     assert [one.id for one in (await agent.generations()).generations].count(made.generation) == 1
     assert ground.looks() == before
+
+
+async def test_a_piece_that_comes_again_throws_none_away_that_came_after_it(ground: Ground, servers: Servers) -> None:
+    agent = ground.agent(servers)
+    await agent.inspect()
+    pieces = [b"0123456789", b"abcdefghij", b"ABCDEFGHIJ"]
+    assert await agent.receive(TRANSFER, "dump", 30, 0, pieces[0]) == 10
+    assert await agent.receive(TRANSFER, "dump", 30, 10, pieces[1]) == 20
+    assert await agent.receive(TRANSFER, "dump", 30, 0, pieces[0]) == 20
+    assert await agent.receive(TRANSFER, "dump", 30, 20, pieces[2]) == 30
+    # Other bytes in its place are of something else, and so is what came after them.
+    assert await agent.receive(TRANSFER, "dump", 30, 0, pieces[2]) == 10
+
+
+async def test_pieces_that_overtake_each_other_wait_for_their_turn(ground: Ground, servers: Servers) -> None:
+    agent = ground.agent(servers)
+    await agent.inspect()
+    late = asyncio.create_task(agent.receive(TRANSFER, "dump", 20, 10, b"abcdefghij"))
+    assert await agent.receive(TRANSFER, "dump", 20, 0, b"0123456789") in {10, 20}
+    assert await late == 20
+    assert await agent.received(TRANSFER, "dump", 20) == 20
 
 
 async def test_a_piece_past_the_end_is_empty_or_refused(ground: Ground, servers: Servers) -> None:

@@ -95,6 +95,10 @@ def test_a_closed_site_is_closed_for_all_and_comes_back_byte_for_byte(
     assert ended["outcome"] == "done", ended
     assert "refused from outside" in ended["detail"]
     refused(lab, attacked)
+    seen = program("diff", attacked.name, "--json").json["files"]
+    planted = {f"wp-content/uploads/{name}" for name in (".user.ini", "brochure.txt", "shell.php")}
+    assert {one["path"] for one in seen["added"]} == planted
+    assert (seen["changed"], seen["removed"]) == ([], [])  # the gates are no change of the site
     plant(attacked, ACME, "key authorisation")
     assert lab.fetch(attacked, f"/{ACME}") == (200, "key authorisation")
     shown = program("status", attacked.name, "--json").json["sites"][0]

@@ -7,12 +7,16 @@ import contextlib
 import os
 import shutil
 from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
 
 from app.operations import guard, vault_plan, vault_verify
+from app.operations.vault_bring import _Pipe
+from backends.agent.client import AgentError
 from backends.records import Finished, Outcome, Progress
 from backends.sealing import Identity
+from backends.vault import Part
 from tests.agent.small import tables_of, tree, without
 from tests.lab import Lab, LabSite
 from tests.vault.machine import Machine
@@ -102,6 +106,22 @@ def test_only_what_the_server_lacks_crosses_and_a_drill_of_it_passes(on_folder: 
     assert listed["pinned"]
 
 
+def test_what_is_damaged_on_the_server_comes_out_of_the_vault(on_folder: Machine, site: LabSite) -> None:
+    """A dump has no second copy on the server."""
+    generation = on_folder.copied(NAME)
+    dump = site.home / ".modoseru" / NAME / "generations" / generation / "database.sql.gz"
+    whole = dump.read_bytes()
+    dump.chmod(0o600)
+    dump.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
+    words = ("verify", NAME, "--json")
+    damaged = on_folder.program(*words, code=1).json
+    assert (damaged["outcome"], [one["healed"] for one in damaged["problems"]]) == ("damaged", [False])
+    healed = on_folder.program(*words, "--identity", str(on_folder.identity)).json
+    assert (healed["outcome"], healed["problems"]) == ("ok", [damaged["problems"][0] | {"healed": True}])
+    assert dump.read_bytes() == whole
+    assert on_folder.program(*words).json["problems"] == []
+
+
 def _operations(machine: Machine) -> list[dict[str, str]]:
     found: list[dict[str, str]] = machine.program("operations", NAME, "--all", "--json").json["operations"]
     return found
@@ -168,3 +188,29 @@ async def test_one_that_was_cancelled_goes_on_where_it_was(on_folder: Machine, s
         assert there > 4_000_000  # what had arrived before was not sent again
     assert not list(incoming.glob("*")) if incoming.exists() else True
     assert (site.home / ".modoseru" / NAME / "generations" / generation / "summary.json").exists()
+
+
+async def test_a_piece_whose_turn_passed_goes_again_with_those_behind_it() -> None:
+    """The server took the first two of three, and the answer to the second was a refusal: nothing is missing after."""
+    there = bytearray()
+    refusals = [AgentError("bad_request", "the piece does not fit what is there")]
+
+    class Server:
+        async def receive(self, _transfer: str, _what: str, _size: int, at: int, content: bytes) -> int:
+            if at == 10 and refusals:
+                raise refusals.pop()
+            assert at <= len(there)
+            there[at:] = content
+            return len(there)
+
+        async def received(self, _transfer: str, _what: str, _size: int) -> int:
+            return len(there)
+
+    pipe = _Pipe(cast("Any", Server()), "f" * 16, Part("manifest", 30, "0" * 64), "manifest")
+    for at, content in ((0, b"0123456789"), (10, b"abcdefghij")):
+        pipe.send(at, content)
+    assert await pipe.landed() == 10
+    assert await pipe.landed() == 20
+    pipe.send(20, b"ABCDEFGHIJ")
+    assert await pipe.landed() == 30
+    assert bytes(there) == b"0123456789abcdefghijABCDEFGHIJ"

@@ -107,8 +107,8 @@ class _Bench:
             ],
             [
                 "the pipe moves the same bytes (packs, manifest, dump), checks none of them, and cannot be resumed;",
-                "restic reads the files themselves, from the server, which so holds a key of the store, without Object Lock;",
-                "it runs at the agent's nice 10, and its processor time is all of it, ours and the pipe's that of the client.",
+                "restic reads the files themselves, from the server, which so holds a key of the store, without Object",
+                "Lock, at the agent's nice 10; its processor time is all of it, the others' that of the client.",
                 f"the server's generation before it: {statistics.median(one.wall for one in generations):.2f} s",
                 f"the runner's peak memory: {max(one.peak for one in first) / 2**20:.0f} MiB (target under 200)",
             ],

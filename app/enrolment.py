@@ -207,7 +207,9 @@ def _empty(found: Inspection) -> Trial:
         database = f"{found.database_engine} {found.database_version}, {found.tables} tables"
         return Trial(name="empty account", ok=True, detail=f"{there}; {database} opens; {hint}")
     if found.database_opens is None:
-        return Trial(name="empty account", ok=True, detail=f"{there}; lacking: [server.database]; {hint}")
+        # As likely as not the root is mistyped: nothing else says that this is to be a new account.
+        hint = "correct [server] root; of a new account tell [server.database]"
+        return Trial(name="WordPress", ok=False, detail=f"{there}; lacking: [server.database]", hint=hint)
     hint = "correct [server.database] by the host's panel"
     refused = f"{there}; the database does not open: {found.database_refused}"
     return Trial(name="empty account", ok=False, detail=refused, hint=hint)

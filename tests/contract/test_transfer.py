@@ -49,6 +49,8 @@ async def test_a_piece_that_comes_again_throws_none_away_that_came_after_it(grou
     assert await agent.receive(TRANSFER, "dump", 30, 10, pieces[1]) == 20
     assert await agent.receive(TRANSFER, "dump", 30, 0, pieces[0]) == 20
     assert await agent.receive(TRANSFER, "dump", 30, 20, pieces[2]) == 30
+    # Nothing at a place ends the part there.
+    assert await agent.receive(TRANSFER, "dump", 30, 20, b"") == 20
     # Other bytes in its place are of something else, and so is what came after them.
     assert await agent.receive(TRANSFER, "dump", 30, 0, pieces[2]) == 10
 

@@ -132,7 +132,7 @@ def test_site_test_says_what_is_in_an_empty_account_and_what_is_lacking(
         return {step["name"]: step for step in found["steps"]}
 
     laptop.write_site(new)
-    assert "lacking: [server.database]" in tried(0)["empty account"]["detail"]
+    assert "lacking: [server.database]" in tried(1)["WordPress"]["detail"]
     point_to(laptop, new)
     found = tried(0)
     assert "0 tables opens" in found["empty account"]["detail"]

@@ -88,8 +88,14 @@ async def release(worker: Worker) -> None:
 
 
 def conclude_release(worker: Worker, answer: Answer | None) -> None:
+    if answer is not None and answer.keep:
+        worker.finish(Outcome.DONE, f"open again; the site now shows: {answer.detail}")
+        return
     shown = f"the site now shows: {answer.detail}" if answer else "nobody looked from outside"
-    worker.finish(Outcome.DONE, f"open again; {shown}")
+    hint = f"modoseru check {worker.site.name} looks again; a restore brings a generation back"
+    worker.finish(
+        Outcome.NEEDS_HAND, f"the gate is away, but {shown}", error=ModoseruError("check_failed", shown, hint)
+    )
 
 
 async def take_probe(worker: Worker) -> None:

@@ -113,7 +113,7 @@ async def closed(session: Session, site: Site, probe: str) -> Judgement:
         front, top, script, static, acme = (_told(one, name) for one in got)
         served = [what for what, told in zip(WATCHED, (front, top, script, static), strict=True) if told is not None]
         if not served:
-            note = "" if acme == name else "; /.well-known/acme-challenge/ is closed too: certificates are not renewed"
+            note = "" if acme == name else "; /.well-known/acme-challenge/ was not seen to be open: look after renewals"
             return Judgement(True, f"refused from outside: the front page ({got[0].status}), PHP and files{note}")
         waited = clock() - began
         if served == [WATCHED[3]] or (WATCHED[3] in served and waited > OBEYED):

@@ -41,7 +41,11 @@ function operation_isolate(Operation $operation)
         throw new Failure('isolated', "{$request->site} is isolated already", "modoseru release {$request->site}");
     }
     $operation->remember('probes', $probe = name_probes($request));
-    remember_times($operation, array_map('dirname', array_keys(probe_files($request, $probe))));
+    $folders = array_map('dirname', array_keys(probe_files($request, $probe)));
+    $operation->remember('made', array_values(array_filter([end($folders), dirname(end($folders))], function ($folder) {
+        return !is_dir($folder);
+    })));
+    remember_times($operation, $folders);
     leave_probes($request, $probe);
     set_isolation($request, $isolation = ['since' => gmdate('Y-m-d\TH:i:s\Z'), 'allow' => allowed_addresses($request), 'hard' => false]);
     close_tree($request, $request->root, $isolation);
@@ -94,13 +98,19 @@ function operation_release(Operation $operation)
     conclude_release($operation, $answer);
 }
 
+/** The gate is away in any case; done is what was seen to be right. */
 function conclude_release(Operation $operation, $answer)
 {
     put_times($operation->recall('times', []));
     foreach (Operation::all($operation->request) as $other) {
         @unlink($other->folder . '/keep');
     }
-    $operation->finish('done', $answer ? "open again; the site now shows: {$answer[1]}" : 'open again; nobody looked from outside');
+    if ($answer && $answer[0]) {
+        $operation->finish('done', "open again; the site now shows: {$answer[1]}");
+        return;
+    }
+    $operation->finish('needs_hand', 'the gate is away, but ' . ($answer ? "the site now shows: {$answer[1]}" : 'nobody looked from outside'),
+        ['code' => 'check_failed', 'hint' => "modoseru check {$operation->request->site} looks again; a restore brings a generation back"]);
 }
 
 /** The times of all folders in which a gate or a probe comes and goes: who dies beside one leaves his own there. */
@@ -136,9 +146,9 @@ function take_isolation_back(Operation $operation)
 /** The record goes last: who dies before that has left the site closed, or is known to have. */
 function open_site(Request $request)
 {
+    write_durably($request->folder . '/released', now_text());
     open_tree($request, $request->root);
     @unlink($request->folder . '/isolated');
-    write_durably($request->folder . '/released', now_text());
 }
 
 function set_isolation(Request $request, array $isolation)
@@ -440,6 +450,14 @@ function name_probes(Request $request)
 function leave_probes(Request $request, $probe)
 {
     foreach (probe_files($request, $probe) as $file => $text) {
+        if (strpos($file, "{$request->root}/.well-known/") === 0) {
+            for ($near = dirname($file); !is_dir($near);) {
+                $near = dirname($near);
+            }
+            if (!is_writable($near)) {
+                continue;  // The host's own folder: nobody can show that it stays open.
+            }
+        }
         make_folder_kept(dirname($file));
         keeping_time(dirname($file), function () use ($file, $text) {
             put_file($file, $text, 0644);
@@ -475,9 +493,8 @@ function take_probes(Operation $operation)
             sweep_half_written(dirname($file));
         });
     }
-    keeping_time($root, function () use ($root) {
-        @rmdir("$root/.well-known/acme-challenge");
-        @rmdir("$root/.well-known");
+    keeping_time($root, function () use ($operation) {
+        array_map('rmdir', array_filter($operation->recall('made', []), 'is_dir'));
     });
 }
 

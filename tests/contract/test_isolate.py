@@ -74,6 +74,15 @@ async def test_a_failed_look_on_a_closed_site_keeps_what_was_restored(ground: Gr
     assert not await isolated(agent)
 
 
+async def test_a_release_is_done_when_the_site_was_seen_right(ground: Ground, servers: Servers) -> None:
+    agent = ground.agent(servers)
+    await carry_out(agent, "isolate")
+    story = await carry_out(agent, "release", is_wrong)
+    assert (story.outcome, story.end.code) == (Outcome.NEEDS_HAND, "check_failed")
+    assert story.end.detail == "the gate is away, but the site now shows: status 500"
+    assert not await isolated(agent)
+
+
 @pytest.mark.parametrize(
     ("look", "outcome"),
     [(is_wrong, Outcome.NEEDS_HAND), (lambda _: None, Outcome.NEEDS_HAND)],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -90,6 +89,10 @@ def visitors(lab: Lab, site: LabSite) -> Iterator[list[str]]:
 def test_a_closed_site_is_closed_for_all_and_comes_back_byte_for_byte(
     lab: Lab, attacked: LabSite, program: Program
 ) -> None:
+    challenges = attacked.root / ".well-known/acme-challenge"
+    challenges.mkdir(parents=True)  # whoever renews certificates leaves it there, empty
+    for folder in (challenges, challenges.parent):
+        os.chown(folder, attacked.uid, attacked.uid)
     before = files(attacked)
     ended = program("isolate", attacked.name, "--yes", "--json").json
     assert ended["outcome"] == "done", ended
@@ -108,7 +111,8 @@ def test_a_closed_site_is_closed_for_all_and_comes_back_byte_for_byte(
     assert (seen["health"]["state"], seen["health"]["http_status"]) == ("warning", 503)
     assert program("backup", attacked.name, "--json", code=1).error["code"] == "isolated"
     assert program("isolate", attacked.name, "--yes", "--json", code=1).json["detail"].endswith("isolated already")
-    shutil.rmtree(attacked.root / ".well-known")
+    (attacked.root / ACME).unlink()
+    os.utime(challenges, (before[os.fsencode(challenges.relative_to(attacked.root))].mtime,) * 2)
     assert program("release", attacked.name, "--yes", "--json").json["outcome"] == "done"
     assert lab.fetch(attacked, "/")[0] == 200
     assert lab.fetch(attacked, "/wp-content/uploads/brochure.txt") == (200, "prices")
@@ -148,6 +152,17 @@ def test_who_is_let_in_gets_the_site_and_others_of_the_account_are_named(lab: La
     ]
     assert lab.fetch(site, "/")[0] == 200
     program("release", site.name, "--yes")
+
+
+def test_a_folder_of_the_host_s_own_keeps_no_site_from_being_closed(lab: Lab, program: Program) -> None:
+    site = lab.reset(lab.site("minato.example"))
+    (site.root / ".well-known/acme-challenge").mkdir(parents=True)  # root's
+    done = program("isolate", site.name, "--yes", "--json").json
+    assert done["outcome"] == "done", done
+    assert "acme-challenge/ was not seen to be open" in done["detail"]
+    assert lab.fetch(site)[0] == 503
+    program("release", site.name, "--yes")
+    assert (site.root / ".well-known/acme-challenge").is_dir()
 
 
 def test_bad_input(program: Program) -> None:

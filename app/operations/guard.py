@@ -352,7 +352,7 @@ class _Attended:
         if self._kind == "update":
             with contextlib.suppress(ModoseruError):  # WordPress forgets what is pending when it updates
                 await update.pending(self._session, self._site)
-        if self._kind == "isolate" and finished.outcome is not Outcome.CANCELLED and not self._read_only:
+        if self._kind == "isolate" and finished.outcome in {Outcome.DONE, Outcome.NEEDS_HAND}:
             return isolate.suspects(self._session, self._site)
         if not (finished.summary and finished.generation):
             return []

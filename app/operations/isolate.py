@@ -36,7 +36,7 @@ def isolate(session: Session, site: Site, allow: Sequence[str] = ()) -> Intent:
         ),
         stays=(
             "Nothing is deleted: release opens it again, byte for byte as it is now or as it was restored meanwhile.",
-            *((f"On the same account, open and perhaps suspect: {', '.join(neighbours)}.",) if neighbours else ()),
+            *((f"In the same account, and perhaps in the same hands: {', '.join(neighbours)}.",) if neighbours else ()),
         ),
         danger=True,
     )
@@ -66,7 +66,7 @@ def suspects(session: Session, site: Site) -> list[Note]:
             at=dt.datetime.now(dt.UTC),
             code="suspect",
             level="warning",
-            text=f"{name} lies in the same account, is open, and may be in the same hands: modoseru isolate {name}",
+            text=f"{name} lies in the same account and may be in the same hands: modoseru isolate {name}",
             item=name,
         )
         for name in others(session, site)

@@ -25,6 +25,8 @@ WATCHED = ("the front page", "PHP files", "PHP files among the uploads", "static
 CLOSED_EVERY = 1.0
 OBEYED = 4.0
 """Seconds after which a server that goes by .htaccess has read it: it does at each request."""
+REACHED = 10.0
+"""Seconds for which a site that does not answer is asked again."""
 REMEMBERED = 330.0
 """Seconds for which php-fpm may go by an earlier .user.ini (user_ini.cache_ttl, 300), with room."""
 _PROBE = re.compile(r"(?:[A-Za-z0-9_-]+/){0,8}modoseru-[0-9a-f]{32}")
@@ -110,12 +112,18 @@ async def closed(session: Session, site: Site, probe: str) -> Judgement:
             )
         except ValueError as error:
             return Judgement(False, str(error))
+        waited = clock() - began
+        if lost := next((one.broken for one in got if one.status is None), None):
+            # Nobody was refused: the site was not asked.
+            if waited > REACHED:
+                return Judgement(False, f"the site was not reached from outside: {lost}")
+            await asyncio.sleep(CLOSED_EVERY)
+            continue
         front, top, script, static, acme = (_told(one, name) for one in got)
         served = [what for what, told in zip(WATCHED, (front, top, script, static), strict=True) if told is not None]
         if not served:
             note = "" if acme == name else "; /.well-known/acme-challenge/ was not seen to be open: look after renewals"
             return Judgement(True, f"refused from outside: the front page ({got[0].status}), PHP and files{note}")
-        waited = clock() - began
         if served == [WATCHED[3]] or (WATCHED[3] in served and waited > OBEYED):
             return Judgement(False, "static")
         if waited > REMEMBERED:
@@ -128,8 +136,7 @@ def _told(got: Got, name: str) -> str | None:
     text = got.body.decode(errors="replace").strip()
     if name in text:
         return text
-    refused = got.status is None or got.status >= 400
-    return None if refused else text
+    return None if (got.status or 0) >= 400 else text
 
 
 async def _health(session: Session, site: Site, page: str | None = None, secret: str | None = None) -> Health:

@@ -165,6 +165,17 @@ def test_a_folder_of_the_host_s_own_keeps_no_site_from_being_closed(lab: Lab, pr
     assert (site.root / ".well-known/acme-challenge").is_dir()
 
 
+def test_a_site_that_was_not_reached_was_not_seen_to_be_closed(lab: Lab, program: Program) -> None:
+    site = lab.reset(lab.site("minato.example"))
+    program.write_site(site, {"web.connect": "127.0.0.1:9"})
+    ended = program("isolate", site.name, "--yes", "--json", code=3).json
+    assert ended["outcome"] == "needs_hand"
+    assert ended["detail"].startswith("the gate stands, but the site was not reached from outside")
+    assert lab.fetch(site)[0] == 503
+    program("release", site.name, "--yes", code=3)
+    assert lab.fetch(site)[0] == 200
+
+
 def test_bad_input(program: Program) -> None:
     assert (
         program("isolate", "kogyo.example", "--allow", "300.1.1.1", "--yes", "--json", code=2).error["code"]

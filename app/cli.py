@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from app.operations.move import Dns
     from app.operations.verify import Verified
     from app.session import Session
+    from backends.journal_catalogue import Kept
     from backends.records import Credentials, Operation, Site
 
 
@@ -398,7 +399,8 @@ async def restore(
     async with _session(options) as session:
         target = session.fleet.site(site)
         if tier == "vault":
-            generation = (await _brought(session, target, generation, identity, options)).generation
+            _, brought = await _brought(session, target, target, generation, identity, options)
+            generation = brought.generation
         if to is not None:
             if part != "all":
                 raise plans.BadRequest("bad_only", "--to brings a whole site", "leave --only out")
@@ -459,17 +461,17 @@ async def _waited(session: Session, site: Site, first: Dns, options: Options) ->
     return seen, True
 
 
-async def _brought(
-    session: Session, site: Site, generation: str | None, identity: Path | None, options: Options
-) -> Operation:
-    """A generation of the vault that is one of the server's again: what brought it. Raises why it is not."""
+async def _brought(  # noqa: PLR0917 - what, where to, with which key
+    session: Session, site: Site, there: Site, generation: str | None, identity: Path | None, options: Options
+) -> tuple[Kept, Operation]:
+    """A generation of the vault on a server again, and what brought it. Raises why it is not."""
     from app import performing, vault
     from app.operations import vault_plan, vault_verify
 
     vault.settings(session)
     key = vault.wanted_identity(identity)
     kept = await vault_verify.chosen(session, site, generation)
-    return await performing.done(session, vault_plan.bring(site, kept, key), options)
+    return kept, await performing.done(session, vault_plan.bring(there, kept, key), options)
 
 
 async def _move(
@@ -526,23 +528,23 @@ async def undo(options: Options, site: str, yes: bool) -> int:
 async def drill(options: Options, *, site: str, generation: str | None, tier: str, identity: Path | None) -> int:
     """Rehearse a restore beside the live site: start WordPress on it, find its content, measure the time, drop it.
 
-    One of the vault becomes one of the server's own again first; only what the server lacks crosses.
+    One of the vault becomes one of the server's own again first; only what the server lacks crosses. Where the policy
+    names a standby it is rehearsed there, and nothing of it stays.
     """
     from app import performing
     from app.operations import drill as plans
-    from backends.records import Operation
 
     async with _session(options) as session:
         target = session.fleet.site(site)
-        brought = None
-        if tier == "vault":
-            brought = await _brought(session, target, generation, identity, options)
-            generation = brought.generation
+        if tier == "server":
+            return await performing.perform(
+                session, [target], lambda one: plans.plan(session, one, generation), options, yes=True
+            )
+        there = plans.standby(session, target)
+        kept, brought = await _brought(session, target, there, generation, identity, options)
         ended = await performing.performed(
-            session, [target], lambda one: plans.plan(session, one, generation), options, yes=True
+            session, [there], lambda _: plans.plan_brought(session, target, kept, brought), options, yes=True
         )
-        if brought is not None and isinstance(ended[0], Operation):
-            await plans.remember_from_vault(session, target, brought, ended[0])
         return performing.concluded([target], ended, options)
 
 

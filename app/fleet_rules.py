@@ -122,6 +122,15 @@ def _public_key_problem(text: str) -> bool:
     return not kind.startswith(_KEY_TYPES) or kind.encode() not in blob[:64]
 
 
+def standby_problems(settings: FleetFile, sites: Sequence[tuple[str, Site]]) -> Iterator[str]:
+    """A standby has to be a site of the fleet."""
+    known = {site.name for _, site in sites}
+    named = settings.policy.standby
+    for name, standby in [("fleet.toml", named), *((file, site.policy.standby) for file, site in sites)]:
+        if standby is not None and standby not in known and (name == "fleet.toml" or standby != named):
+            yield f'{name}: policy.standby: "{visible(standby, 80)}" is not a site of the fleet'
+
+
 def collisions(sites: Sequence[tuple[str, Site]]) -> Iterator[str]:
     """Sites that would stand in each other's way: one name, or one document root of one account, used twice."""
     names: dict[str, str] = {}

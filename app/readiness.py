@@ -49,7 +49,9 @@ def verdict(site: Site, known: Known, now: dt.datetime) -> Verdict:
         return Verdict(verdict=Certainty.FAILED, reasons=(why, *_taken(known.gone), *_inside(known)))
     age = now - max(clean, key=lambda one: one.id).created
     late = age > dt.timedelta(seconds=policy.seconds(site.policy.server_every)) + policy.GRACE
-    word, said = _rehearsed(site, drill, {one.id for one in whole}, now)
+    drills = [one for one in (drill, known.drill_vault) if one is not None]
+    last = max(drills, key=lambda one: one.at, default=None)
+    word, said = _rehearsed(site, last, {one.id for one in whole}, now)
     reasons = [said] if said else []
     if late:
         reasons.append(

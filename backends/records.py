@@ -72,6 +72,8 @@ class Policy(_Table, frozen=True, kw_only=True):
     vault_every: Duration = "1mo"
     vault_keep: Annotated[int, Meta(ge=1, le=1000)] = 12
     drill_every: Duration = "1mo"
+    standby: SiteName | None = None
+    """The site of the fleet on whose server generations out of the vault are rehearsed; absent, the site's own."""
     update_every: Duration = "1mo"
     update_window: Text = "Mon-Thu 10:00-16:00"
     freeze: tuple[Text, ...] = ()
@@ -336,6 +338,8 @@ class Drill(Struct, frozen=True, kw_only=True):
     """From the start to the last page found: what a restore takes (the RTO)."""
     detail: str = ""
     tier: str = "server"
+    on: str | None = None
+    """The standby where it ran; None: beside the site itself."""
     before: tuple[float, ...] = ()
     """The seconds of the proven drills before it, the newest first."""
 

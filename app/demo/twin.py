@@ -305,7 +305,9 @@ class Twin:
         if verb == "undo":
             undoable(site, state, request.fields.get("operation"))
         elif verb in ("restore", "drill", "verify"):
-            if verb == "restore" and moved.of(request.fields) is not None:
+            if (verb == "restore" and moved.of(request.fields) is not None) or (
+                verb == "drill" and "transfer" in request.fields
+            ):
                 moved.incoming(state, request.fields)
             else:
                 await self.runtime.run(Archive(site, state).summary, request.text("generation"))

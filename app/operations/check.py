@@ -76,7 +76,7 @@ async def last_known(session: Session, sites: Sequence[Site] | None = None) -> l
             generations=_both(
                 seen[0].generations if seen else inside.generations if inside else None,
                 _first(off_site, name),
-                _first(drill, name),
+                [one for one in (_first(drill, name), _first(drill_vault, name)) if one is not None and one.ok],
             ),
             drill=_first(drill, name),
             drill_vault=_first(drill_vault, name),
@@ -87,17 +87,16 @@ async def last_known(session: Session, sites: Sequence[Site] | None = None) -> l
 
 
 def _both(
-    server: tuple[Generation, ...] | None, off_site: OffSite | None, drill: Drill | None
+    server: tuple[Generation, ...] | None, off_site: OffSite | None, proven: Sequence[Drill]
 ) -> tuple[Generation, ...] | None:
     """None: nothing is known of the server, and nothing lies in the vault."""
     there = off_site.generations if off_site else ()
-    if server is None:
-        return there or None
-    if drill is not None and drill.ok:
-        server = tuple(
-            msgspec.structs.replace(one, drilled_at=drill.at) if one.id == drill.generation else one for one in server
-        )
-    return server + there
+    at = {(drill.generation, drill.tier): drill.at for drill in proven}
+    both = tuple(
+        msgspec.structs.replace(one, drilled_at=at.get((one.id, one.tier), one.drilled_at))
+        for one in (*(server or ()), *there)
+    )
+    return both if server is not None else both or None
 
 
 def _first(found: Mapping[str, tuple[T, dt.datetime]], name: str) -> T | None:

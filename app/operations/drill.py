@@ -6,23 +6,45 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from app.operations import check, restore
-from app.operations.intent import Intent
-from backends.records import Drill, Operation, Outcome, Site
+from app.operations import check, credentials, restore
+from app.operations.intent import Intent, Proof
+from app.operations.vault_bring import transfer_of
+from backends.records import Operation, Site
 
 if TYPE_CHECKING:
     from app.session import Session
+    from backends.journal_catalogue import Kept
 
 
-async def remember_from_vault(session: Session, site: Site, brought: Operation, drilled: Operation) -> None:
-    """What a restore takes that begins in the vault: the way to the server and the drill, recorded apart."""
-    last = await session.journal.recall(site.name, "drill", Drill)
-    if last is None or last[0].generation != drilled.generation or drilled.outcome is not Outcome.DONE:
-        return
-    found = msgspec.structs.replace(
-        last[0], tier="vault", seconds=round(last[0].seconds + (brought.seconds or 0), 3), before=()
+def standby(session: Session, site: Site) -> Site:
+    """On whose server a generation out of the vault is rehearsed: the site's own where the policy names none."""
+    named = site.policy.standby
+    return site if named is None else session.fleet.site(named)
+
+
+async def plan_brought(session: Session, site: Site, kept: Kept, brought: Operation) -> Intent:
+    """Of a generation that `brought` took out of the vault to the standby of `site`. Raises as `plan` does."""
+    generation, there = kept.entry.generation, standby(session, site)
+    proof = Proof(
+        site=site.name,
+        generation=generation,
+        brought_s=brought.seconds or 0.0,
+        on=None if there.name == site.name else there.name,
     )
-    await session.journal.remember(site.name, "drill_vault", found, found.at)
+    if proof.on is None:
+        return msgspec.structs.replace(await plan(session, site, generation), proof=proof)
+    transfer = transfer_of(kept.entry)
+    return Intent(
+        kind="drill",
+        site=there,
+        verb="drill",
+        request={"generation": generation, "seal": kept.entry.seal, "transfer": transfer, "url": site.url},
+        question=f"Rehearse the restore of {site.name} from {generation} on {there.name}?",
+        stays=(f"Nothing of {there.name} is touched, and nothing of {site.name} stays there.",),
+        generation=generation,
+        proof=proof,
+        credentials=await credentials.of_site(there),
+    )
 
 
 async def plan(session: Session, site: Site, generation: str | None = None) -> Intent:

@@ -16,7 +16,7 @@ import msgspec
 
 from app import policy
 from app.operations import check, core, here, isolate, look, transfer, update, vault_bring, vault_copy
-from app.operations.intent import Intent
+from app.operations.intent import Intent, Proof
 from app.operations.patience import FIRST_PAUSE, LONGEST_PAUSE, PATIENCE, jittered, passes
 from app.operations.summary import summarise
 from backends import ssh
@@ -195,6 +195,7 @@ class _Attended:
         self._session, self._site, self._agent = session, site, agent
         self._operation = ""
         self._kind = ""
+        self._proof: Proof | None = None
         self._next = 0
         self._launched = False
         self._events: list[AnyEvent] = []
@@ -207,6 +208,7 @@ class _Attended:
     async def run(self, *, intent: Intent | None = None, operation: str = "") -> AsyncGenerator[AnyEvent]:
         """Launches `intent`, or follows `operation`, over as many connections as it takes."""
         self._operation, self._kind = operation, intent.kind if intent else operation.split("-")[1]
+        self._proof = intent.proof if intent else None
         try:
             while True:
                 try:
@@ -378,20 +380,21 @@ class _Attended:
     async def _remember_drill(self, finished: Finished) -> None:
         """One that could not run proves nothing, in neither direction, and is only history."""
         ok = finished.outcome is Outcome.DONE
+        if not (ok or finished.code in DISPROVED):
+            return
         begun = next((event.at for event in self._events if isinstance(event, Started)), finished.at)
         found = next((e.at for e in self._events if isinstance(e, Step) and e.name == "drop"), finished.at)
-        if finished.generation and (ok or finished.code in DISPROVED):
-            last = await self._session.journal.recall(self._site.name, "drill", Drill)
+        journal, seconds = self._session.journal, round((found - begun).total_seconds(), 3)
+        drill = Drill(generation="", at=finished.at, ok=ok, seconds=seconds, detail=finished.detail)
+        if finished.generation:
+            last = await journal.recall(self._site.name, "drill", Drill)
             before = ((last[0].seconds,) if last[0].ok else ()) + last[0].before if last is not None else ()
-            drill = Drill(
-                generation=finished.generation,
-                at=finished.at,
-                ok=ok,
-                seconds=round((found - begun).total_seconds(), 3),
-                detail=finished.detail,
-                before=before[:DRILLS_KEPT],
-            )
-            await self._session.journal.remember(self._site.name, "drill", drill, finished.at)
+            mine = msgspec.structs.replace(drill, generation=finished.generation, before=before[:DRILLS_KEPT])
+            await journal.remember(self._site.name, "drill", mine, finished.at)
+        if (proof := self._proof) is not None:
+            taken = round(seconds + proof.brought_s, 3)
+            far = msgspec.structs.replace(drill, generation=proof.generation, seconds=taken, tier="vault", on=proof.on)
+            await journal.remember(proof.site, "drill_vault", far, finished.at)
 
 
 def exit_code(outcome: Outcome | None) -> int:

@@ -13,6 +13,17 @@ from app.operations.vault_copy import Copy
 from backends.records import Credentials, Site
 
 
+class Proof(Struct, frozen=True, kw_only=True):
+    """What a drill of a generation that came out of the vault proves."""
+
+    site: str
+    generation: str
+    brought_s: float
+    """What it took to bring it."""
+    on: str | None = None
+    """The standby, where it is rehearsed on another server than the site's."""
+
+
 class Intent(Struct, frozen=True, kw_only=True):
     """One operation on one site, planned and not yet begun. `guard.start` is the only way to begin it."""
 
@@ -40,6 +51,8 @@ class Intent(Struct, frozen=True, kw_only=True):
     """It is told, when it starts, by which checksums core is to be judged."""
     bring: Bring | None = None
     """Another site's generation that has to be on this site's server first."""
+    proof: Proof | None = None
+    """Of a drill that began in the vault."""
     credentials: Credentials | None = None
     """What opens the site's database where its wp-config.php is lost; it joins the request when that is sent."""
 

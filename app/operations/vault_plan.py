@@ -38,12 +38,15 @@ async def copy(session: Session, site: Site, generation: str | None = None) -> I
 
 
 def bring(site: Site, kept: Kept, identity: Identity) -> Intent:
-    """The entry's generation becomes one of the server's own again; nothing live is touched."""
+    """The entry's generation becomes one of the server's own again; on another site's server it only visits.
+
+    Nothing live is touched.
+    """
     return Intent(
         kind="bring",
         site=site,
-        here=FromVault(entry=kept.entry, identity=identity),
-        question=f"Bring {kept.entry.generation} of {site.name} back from the vault?",
+        here=FromVault(entry=kept.entry, identity=identity, visits=kept.entry.site != site.name),
+        question=f"Bring {kept.entry.generation} of {kept.entry.site} back from the vault?",
         stays=("Nothing of the site is changed.",),
         generation=kept.entry.generation,
     )

@@ -72,16 +72,16 @@ final class Access
         // Made elsewhere, it names the database that it had there.
         $agrees = $live && $live->prefix === $of['prefix'] && (!$whole || $generation->relocation || (($name === null || $live->setting('DB_NAME') === $name)
             && ($host === null || $live->setting('DB_HOST') === $host)));
-        $found = $agrees ? ['live' => $live] : [];
+        $found = $agrees && !$generation->visits ? ['live' => $live] : [];
         $given = given_credentials($request);
         // With the database alone no wp-config.php comes back: a live one that leads elsewhere would stay.
         if ($given && $stored && !($live && $request->get('only') === 'database')) {
             $found['given'] = $stored->with_settings($given);
         }
-        if ($stored) {
+        if ($stored && !$generation->visits) {
             $found['generation'] = $stored;
         }
-        if ($live && !$agrees) {
+        if ($live && (!$agrees || $generation->visits)) {
             $found['live'] = $live->with_settings([]);
             $found['live']->prefix = $of['prefix'];
         }

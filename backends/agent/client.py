@@ -90,7 +90,8 @@ A connection that ends before the last line is cut, never "done".
                   are refused (isolated), and what restore and undo put live is closed too |
 | release | | launches; the site is as it was before, byte for byte, or as what was restored is |
 | drill | generation, seal | launches; its Finished(done) is a proof, drill_failed and damaged disprove the
-                  generation, every other code says that nothing was found out |
+                  generation, every other code says that nothing was found out. With `transfer` another site's lies in
+                  incoming/ and `url` is that site's: it only visits, and goes when the operation ends |
 | answer | operation, number, keep, detail | {"state"} ; continues the operation where its process is gone |
 | follow | operation, from | events from line `from` on, then {"state": "finished|waiting|orphaned"} |
 | cancel | operation | {"asked": bool}; the operation's own Finished says whether it was cancelled |

@@ -16,8 +16,12 @@ function operation_drill(Operation $operation)
     $operation->step('preflight');
     sweep_parts($operation->request);
     $generation = sealed_generation($operation->request);
-    $operation->remember('generation', $generation->id);
-    $generation->check_index();
+    if ($generation->visits) {
+        $generation->check_incoming($operation);
+    } else {
+        $operation->remember('generation', $generation->id);
+        $generation->check_index();
+    }
     Preflight::of(new Request(['fresh' => true] + $operation->request->fields), $generation, 'all')->refuse();
     $operation->step('stage');
     $site = installation_for_restore($operation->request, $generation);
@@ -33,7 +37,7 @@ function operation_drill(Operation $operation)
     if ($left = tables_of_rehearsal(Database::open($site), rehearsal_prefix($operation))) {
         throw new Failure('no_database', 'tables of the rehearsal could not be dropped: ' . implode(', ', array_slice($left, 0, 3)), 'run the drill again');
     }
-    $operation->finish('done', $found, ['generation' => $generation->id]);
+    $operation->finish('done', $found);
 }
 
 function rehearsal_prefix(Operation $operation)
@@ -164,7 +168,7 @@ function rehearse(Rehearsal $stage)
         }
     }
     $title = html_entity_decode($title, ENT_QUOTES | ENT_HTML5, 'UTF-8');
-    return 'restored beside the site; “' . $title . '” starts' . ($wanted !== '' ? ' and shows “' . $newest[0]['post_title'] . '”' : '');
+    return ($stage->generation->visits ? 'restored on a standby; “' : 'restored beside the site; “') . $title . '” starts' . ($wanted !== '' ? ' and shows “' . $newest[0]['post_title'] . '”' : '');
 }
 
 /** Keys of options and users that carry the table prefix in their name. */

@@ -14,6 +14,8 @@ final class Generation
     public $move = null;
     /** Where it was made in another account or folder: a Relocation. */
     public $relocation = null;
+    /** Where it was brought to be rehearsed here alone: it is none of this server's, and no database of its own is touched. */
+    public $visits = false;
 
     /** Its folder, whether or not its summary can be read. Throws no_generation. */
     public static function find(Request $request, $id)
@@ -30,20 +32,18 @@ final class Generation
     {
         $self = new self();
         $self->id = $id;
-        $self->folder = self::find($request, $id);
-        $self->packs = $request->folder . '/packs';
-        $self->read((string) @file_get_contents($self->folder . '/summary.json'));
-        if ($self->relocation = Relocation::of($request, $self->summary)) {
-            $self->summary = $self->relocation->placed($self->summary);
-        }
-        return $self;
+        $self->lies(self::find($request, $id), $request->folder . '/packs');
+        return $self->relocated($request);
     }
 
-    /** The generation that the request names; of another site where it says from where. Throws as `open` does, and layout. */
+    /**
+     * The generation that the request names: one of this server's, one that was brought to be rehearsed, or another site's
+     * where it says from where. Throws as `open` does, and layout.
+     */
     public static function asked(Request $request)
     {
         $incoming = $request->get('incoming');
-        if ($incoming === null) {
+        if ($incoming === null && $request->get('transfer') === null) {
             return self::open($request, $request->text('generation'));
         }
         $self = new self();
@@ -51,9 +51,11 @@ final class Generation
         if (isset($incoming['summary']) && is_string($incoming['summary'])) {
             $self->read($incoming['summary']);  // its bytes are not here yet
         } else {
-            $self->folder = incoming_folder($request);
-            $self->packs = $self->folder . '/packs';
-            $self->read((string) @file_get_contents($self->folder . '/summary.json'));
+            $self->lies(incoming_folder($request), incoming_folder($request) . '/packs');
+        }
+        if ($incoming === null) {
+            $self->visits = true;
+            return $self->relocated($request);
         }
         $self->move = new Move($request, $self);
         $self->summary = $self->move->placed($self->summary);
@@ -73,6 +75,21 @@ final class Generation
         $self->packs = $request->folder . '/packs';
         $self->read($text);
         return $self;
+    }
+
+    private function lies($folder, $packs)
+    {
+        $this->folder = $folder;
+        $this->packs = $packs;
+        $this->read((string) @file_get_contents($folder . '/summary.json'));
+    }
+
+    private function relocated(Request $request)
+    {
+        if ($this->relocation = Relocation::of($request, $this->summary)) {
+            $this->summary = $this->relocation->placed($this->summary);
+        }
+        return $this;
     }
 
     private function read($text)

@@ -66,7 +66,7 @@ function answer($verb, Request $request)
             Generation::find($request, $request->text('generation'));
         }
         if ($verb === 'restore' || $verb === 'drill') {
-            $verb === 'restore' ? Generation::asked($request) : Generation::open($request, $request->text('generation'));
+            Generation::asked($request);
             only_of($request);
             given_credentials($request);
         }

@@ -408,6 +408,25 @@ function drop_staging(Operation $operation)
     if ($tag && $operation->recall('phase') !== 'switched' && !drop_tables($operation, "/^_m{$tag}_/")) {
         $operation->note('left_over', "tables that begin with _m{$tag}_ could not be dropped; the next operation drops them", 'warning', "_m{$tag}_");
     }
+    is_visit($operation) && forget_visit($operation);
+}
+
+/** Whether another site's generation was brought here to be rehearsed. */
+function is_visit(Operation $operation)
+{
+    return $operation->kind === 'drill' && $operation->request->get('transfer') !== null;
+}
+
+/** Its content goes however the drill ended; one that was begun since brought the same once more, and needs it. */
+function forget_visit(Operation $operation)
+{
+    $transfer = $operation->request->get('transfer');
+    foreach (Operation::unfinished($operation->request) as $other) {
+        if ($other->id !== $operation->id && $other->request->get('transfer') === $transfer) {
+            return;
+        }
+    }
+    forget_incoming($operation->request, $transfer);
 }
 
 /** Where nothing lies any more, the folder made for it goes without a trace in the times of the site. */

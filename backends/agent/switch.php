@@ -430,7 +430,8 @@ function database_of(Operation $operation)
     foreach (places_of_config($operation) as $find) {
         try {
             $site = $find();
-            if (!$wanted || [$site->setting('DB_NAME'), $site->prefix] === $wanted) {
+            // A visitor's tables lie beside those of a site with a prefix of its own.
+            if (!$wanted || [$site->setting('DB_NAME'), is_visit($operation) ? $wanted[1] : $site->prefix] === $wanted) {
                 $database = Database::open($site);
                 if ($operation->is_dead) {
                     $database->end_sessions_of($operation->id);
@@ -462,15 +463,19 @@ function places_of_config(Operation $operation)
             }
         }
     }
-    if ($operation->recall('generation')) {
+    $visits = is_visit($operation);
+    if ($visits || $operation->recall('generation')) {
+        $stored = function () use ($operation, $request, $visits) {
+            return installation_of_generation($request, $visits ? Generation::asked($request) : Generation::open($request, $operation->recall('generation')));
+        };
         if ($given = given_credentials($request)) {
-            yield function () use ($operation, $request, $given) {
-                return installation_of_generation($request, Generation::open($request, $operation->recall('generation')))->with_settings($given);
+            yield function () use ($stored, $given) {
+                return $stored()->with_settings($given);
             };
         }
-        yield function () use ($operation, $request) {
-            return installation_of_generation($request, Generation::open($request, $operation->recall('generation')));
-        };
+        if (!$visits) {
+            yield $stored;
+        }
     }
 }
 

@@ -363,6 +363,18 @@ def test_a_folder_that_may_not_be_written_is_told_in_one_line(unprivileged: Path
     )
 
 
+def test_a_standby_that_is_no_site_of_the_fleet_is_told(tmp_path: Path) -> None:
+    put(tmp_path, "fleet.toml", '[policy]\nstandby = "spare.example"\n')
+    put(tmp_path, "sites.d/kogyo.example.toml", SITE)
+    assert problems(tmp_path) == ['fleet.toml: policy.standby: "spare.example" is not a site of the fleet']
+    put(tmp_path, "fleet.toml", "")
+    put(tmp_path, "sites.d/kogyo.example.toml", SITE.replace("[policy]\n", '[policy]\nstandby = "spare.example"\n'))
+    told = 'sites.d/kogyo.example.toml: policy.standby: "spare.example" is not a site of the fleet'
+    assert problems(tmp_path) == [told]
+    put(tmp_path, "sites.d/kogyo.example.toml", SITE.replace("[policy]\n", '[policy]\nstandby = "kogyo.example"\n'))
+    assert load(tmp_path).site("kogyo.example").policy.standby == "kogyo.example"
+
+
 def test_sites_that_stand_in_each_others_way_are_told(tmp_path: Path) -> None:
     put(tmp_path, "sites.d/kogyo.example.toml", SITE)
     put(tmp_path, "sites.d/two.example.toml", SITE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -12,6 +13,7 @@ import pytest_asyncio
 from app import fleet
 from app.demo.fleet import embedded
 from app.demo.runtime import INSTANT
+from app.operations import transfer
 from backends.agent.client import Agent, AgentError, Agents, Launched
 from backends.records import Finished, Outcome, Site, Step
 from backends.ssh import Servers
@@ -77,6 +79,37 @@ async def test_what_cannot_be_rehearsed_is_refused_before_it_begins(
         await carry_out(agent, "drill", generation=generation)
     assert refused.value.code == code
     assert await agent.operations() == known
+
+
+class Alone(NamedTuple):
+    """What `transfer.bring` asks of a session, where the site is its own target."""
+
+    only: Agent
+
+    def agent(self, _: Site) -> Agent:
+        return self.only
+
+
+async def test_one_that_was_brought_is_rehearsed_where_it_lies_and_goes(agent: Agent) -> None:
+    generation = await generation_of(agent)
+    site = agent._site
+    wanted = await transfer.summary_of(agent, site, generation)
+    async for _ in transfer.bring(Alone(agent), wanted, site):  # type: ignore[arg-type]
+        pass
+    request: dict[str, Any] = {
+        "generation": generation,
+        "seal": wanted.seal,
+        "transfer": wanted.transfer,
+        "url": site.url,
+    }
+    before = await agent.generations()
+    story = await carry_out(agent, "drill", **request)
+    assert (story.steps, story.outcome, story.end.generation) == (STEPS, Outcome.DONE, None)
+    assert story.end.detail.startswith("restored on a standby; “")
+    assert await agent.generations() == before
+    with pytest.raises(AgentError) as refused:
+        await carry_out(agent, "drill", **request)
+    assert refused.value.code == "damaged"
 
 
 async def test_a_drill_can_be_cancelled(agent: Agent) -> None:

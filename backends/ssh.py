@@ -157,14 +157,16 @@ class Servers:
         words: Sequence[str],
         stdin: bytes = b"",
         *,
+        ends: bool = True,
         line_most: int = 1 * MIB,
         quiet: float | None = None,
     ) -> AsyncIterator[Stream]:
         """Starts a command and yields its Stream; leaving the context closes the channel, not the connection.
 
-        A slow reader holds the server back: about 3 MiB wait in memory at most. Raises as `run` does.
+        A slow reader holds the server back: about 3 MiB wait in memory at most. `ends` false: more of stdin is written
+        to the Stream. Raises as `run` does.
         """
-        async with self._session(site, words, stdin, streaming=True) as session:
+        async with self._session(site, words, stdin, streaming=True, ends=ends) as session:
             yield Stream(session, label(site), line_most, quiet)
 
     async def fingerprint(self, site: SshSettings) -> HostKey:
@@ -223,7 +225,7 @@ class Servers:
 
     @contextlib.asynccontextmanager
     async def _session(
-        self, site: SshSettings, words: Sequence[str], stdin: bytes, *, streaming: bool
+        self, site: SshSettings, words: Sequence[str], stdin: bytes, *, streaming: bool, ends: bool = True
     ) -> AsyncIterator[Session]:
         command = command_line(words)
         account = self._account(site)
@@ -238,7 +240,7 @@ class Servers:
                 raise Refused("ssh_busy", message, "wait for the operations on this account, or cancel one") from None
             wire, session = await self._started(account, command)
             try:
-                session.send(stdin)
+                session.send(stdin, ends=ends)
                 yield session
             finally:
                 session.leave()

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 MIB = 1024 * 1024
 _HIGH_WATER = 1 * MIB
 _STDERR_KEPT = 16 * 1024
+_PACKET = 128 * 1024
+"""What a server may send in one packet; each costs as much time of ours as the encryption of 20 KiB."""
 
 
 class Completed(Struct, frozen=True, kw_only=True):
@@ -65,17 +67,21 @@ class Session:
         self._channel: asyncssh.SSHClientChannel[bytes] | None = None
         self._connection: asyncssh.connection.SSHConnection | None = None
         self._failure: Exception | None = None
-        self._held = self._ended = False
-        self._news = asyncio.Event()
+        self._held = self._ended = self._resuming = False
+        self._news, self._room = asyncio.Event(), asyncio.Event()
+        self._room.set()
 
     def connection_made(self, channel: asyncssh.SSHClientChannel[bytes]) -> None:
         self._channel, self._connection = channel, channel.get_connection()
+        channel.set_write_buffer_limits(_HIGH_WATER)
 
     def session_started(self) -> None: ...
 
-    def pause_writing(self) -> None: ...
+    def pause_writing(self) -> None:
+        self._room.clear()
 
-    def resume_writing(self) -> None: ...
+    def resume_writing(self) -> None:
+        self._room.set()
 
     def xon_xoff_requested(self, client_can_do: bool) -> None: ...
 
@@ -85,10 +91,13 @@ class Session:
             return
         self.stdout.append(data)
         self.waiting += len(data)
-        if self.waiting >= _HIGH_WATER and not self._held and self._channel:
+        self._hold()
+        self._news.set()
+
+    def _hold(self) -> None:
+        if self.waiting >= _HIGH_WATER and not self._held and not self._resuming and self._channel:
             self._held = True
             self._channel.pause_reading()
-        self._news.set()
 
     def eof_received(self) -> bool:
         self._ended = True
@@ -103,14 +112,20 @@ class Session:
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed, self._failure = True, exc
         self._news.set()
+        self._room.set()
 
-    def send(self, stdin: bytes) -> None:
-        """Writes all of `stdin` and its end; a command that is gone already is not an error here."""
+    def send(self, stdin: bytes, *, ends: bool = True) -> None:
+        """Writes all of `stdin`, and its end; a command that is gone already is not an error here."""
         channel = self._channel
         with contextlib.suppress(OSError):
             if channel is not None:
                 channel.write(stdin)
-                channel.write_eof()
+                if ends:
+                    channel.write_eof()
+
+    async def room(self) -> None:
+        """Returns when most of what was sent has left this machine, or nobody takes it any more."""
+        await self._room.wait()
 
     async def more(self) -> bytes:
         """The next bytes of stdout, b"" at its true end. Raises Refused(ssh_lost) if the end is not the true one."""
@@ -122,8 +137,12 @@ class Session:
             self.stdout.clear()
             self.waiting = 0
             if self._held and self._channel and not self.closed:
-                self._held = False
+                # asyncssh opens the whole window again at the first byte that it hands over, whatever it still holds:
+                # held back half-way, a slow reader would be sent twice of what it reads, for ever.
+                self._held, self._resuming = False, True
                 self._channel.resume_reading()
+                self._resuming = False
+                self._hold()
             return data
         if self._failure is not None or self._unfinished() or (self.exit_status is None and self.signal is None):
             raise Refused("ssh_lost", "the connection was lost before the command's end", "the line or the server")
@@ -149,6 +168,7 @@ class Stream:
 
     def __init__(self, session: Session, label: str, line_most: int, quiet: float | None) -> None:
         self._session, self._label, self._line_most, self._quiet = session, label, line_most, quiet
+        self._data, self._at = b"", 0
 
     @property
     def exit_status(self) -> int | None:
@@ -162,29 +182,65 @@ class Stream:
         """The last 16 KiB of stderr so far."""
         return self._session.stderr
 
+    async def write(self, data: bytes, *, ends: bool = False) -> bool:
+        """Sends more of stdin. False: the command takes none any more, and reading on tells why.
+
+        Raises Refused(ssh_timeout).
+        """
+        async with self._in_time("took"):
+            await self._session.room()
+        self._session.send(data, ends=ends)
+        return not self._session.closed
+
     async def read(self) -> bytes:
         """The next bytes of stdout as they came, b"" at the end of the command. Raises as iteration does."""
         try:
-            async with asyncio.timeout(self._quiet):
+            async with self._in_time("said"):
                 return await self._session.more()
-        except TimeoutError:
-            raise Refused(
-                "ssh_timeout", f"{self._label}: the server said nothing for {self._quiet:g} s", "the command may go on"
-            ) from None
         except Refused as refusal:
             raise Refused(refusal.code, f"{self._label}: {refusal.message}", refusal.hint) from None
 
+    async def exactly(self, size: int) -> AsyncIterator[memoryview]:
+        """The next `size` bytes of stdout as they came; fewer where the command ends. Raises as iteration does."""
+        while size:
+            if self._at == len(self._data):
+                self._data, self._at = await self.read(), 0
+                if not self._data:
+                    return
+            block = memoryview(self._data)[self._at : self._at + size]
+            self._at += len(block)
+            size -= len(block)
+            yield block
+
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        rest = b""
-        while data := await self.read():
-            lines = (rest + data).split(b"\n")
-            rest = lines.pop()
-            if len(rest) > self._line_most or any(len(line) > self._line_most for line in lines):
-                raise too_long(self._label, "a line", self._line_most)
-            for line in lines:
-                yield line
-        if rest:
-            yield rest
+        while (line := await self._line()) is not None:
+            yield line
+
+    async def _line(self) -> bytes | None:
+        begun = b""
+        while (end := self._data.find(b"\n", self._at)) < 0:
+            begun += self._data[self._at :]
+            self._in_bounds(begun)
+            self._data, self._at = await self.read(), 0
+            if not self._data:
+                return begun or None
+        line = begun + self._data[self._at : end]
+        self._in_bounds(line)
+        self._at = end + 1
+        return line
+
+    def _in_bounds(self, line: bytes) -> None:
+        if len(line) > self._line_most:
+            raise too_long(self._label, "a line", self._line_most)
+
+    @contextlib.asynccontextmanager
+    async def _in_time(self, what: str) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._quiet):
+                yield
+        except TimeoutError:
+            message = f"{self._label}: the server {what} nothing for {self._quiet:g} s"
+            raise Refused("ssh_timeout", message, "the command may go on") from None
 
 
 def too_long(label: str, what: str, most: int) -> Refused:
@@ -203,7 +259,10 @@ async def start(connection: asyncssh.SSHClientConnection, command: str, name: st
     # Shielded: a channel whose opening is cancelled half-way would stay open on the server, unseen.
     opening = asyncio.create_task(
         connection.create_session(
-            cast("Callable[[], asyncssh.SSHClientSession[bytes]]", lambda: session), command, encoding=None
+            cast("Callable[[], asyncssh.SSHClientSession[bytes]]", lambda: session),
+            command,
+            encoding=None,
+            max_pktsize=_PACKET,
         )
     )
     try:

@@ -31,7 +31,7 @@ from backends.store_retry import missing
 from backends.store_s3_body import open_body, other_bytes, prolong
 from backends.store_s3_refusal import FAILURES, refused
 
-CHUNK = 256 * 1024
+CHUNK = 1024 * 1024
 CONNECTIONS = 32
 PAGE = 1000
 
@@ -43,6 +43,8 @@ class _AskingOnce(AIOHTTPSession):  # type: ignore[misc]
     async def _get_session(self, proxy_url: Any) -> Any:
         session = await super()._get_session(proxy_url)
         session._retry_connection = False
+        # Of 64 KiB, reading a large object is mostly a matter of being woken.
+        session._read_bufsize = CHUNK
         return session
 
 

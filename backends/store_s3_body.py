@@ -6,14 +6,19 @@ import asyncio
 import contextlib
 import hashlib
 import io
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 from backends.store import StoreError
 
+BLOCK = 1024 * 1024
 
-class Body(io.RawIOBase):
-    """What is sent, read and hashed in aiohttp's threads: neither a slow disk nor 64 MiB of SHA-256 holds the loop up.
+
+class Body:
+    """What is sent, read and hashed in threads: neither a slow disk nor 64 MiB of SHA-256 holds the loop up.
+
+    botocore wants something to read; aiohttp takes it as an iterable, since of a file it would take 256 KiB at a time.
 
     The last bytes are handed over only where all of them fit `sha256`, so a store that compares nothing gets no
     object that it should have refused.
@@ -26,11 +31,9 @@ class Body(io.RawIOBase):
         self.differs = False
         self.read_on: Any = lambda: None
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while chunk := await asyncio.to_thread(self.read, BLOCK):
+            yield chunk
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         position = int(self._source.seek(offset, whence))
@@ -60,7 +63,9 @@ class Body(io.RawIOBase):
 
     def close(self) -> None:
         self._source.close()
-        super().close()
+
+    # Where its opening was cancelled, nobody else has it.
+    __del__ = close
 
 
 def open_body(body: Path | bytes, sha256: str) -> Body:

@@ -26,6 +26,7 @@ _QUEUED = 4
 """Blocks between the loop and the thread that encrypts or decrypts: enough that neither waits for the other's turn."""
 _BLOCK = 1024 * 1024
 
+Blocks = AsyncIterator[bytes | memoryview]
 Kept = Callable[[int, Piece], Awaitable[None]]
 
 
@@ -36,7 +37,7 @@ class Storing:
         """`folder` holds a few encrypted pieces meanwhile; what is in clear is never on this machine's disk."""
         self._store, self._recipients, self._folder, self._lock = store, recipients, folder, lock
 
-    async def part(self, wanted: Part, source: AsyncIterator[bytes], known: Sequence[Piece], kept: Kept) -> Part:
+    async def part(self, wanted: Part, source: Blocks, known: Sequence[Piece], kept: Kept) -> Part:
         """Stores all pieces but the first ones that are `known`, of an attempt that ended; `kept` hears of each.
 
         `source` gives the whole part from its first byte: what is stored already is hashed with the rest. Raises
@@ -123,7 +124,7 @@ class Storing:
 class _Cut:
     """A stream of blocks of any size, taken in runs of a given length."""
 
-    def __init__(self, source: AsyncIterator[bytes]) -> None:
+    def __init__(self, source: Blocks) -> None:
         self._source, self._rest = source, memoryview(b"")
 
     async def take(self, wanted: int) -> AsyncIterator[memoryview]:
@@ -232,13 +233,11 @@ class Fetching:
                     ahead.append(asyncio.create_task(self._fetched(waiting.popleft())))
                 with await ahead[0] as sealed:
                     ahead.popleft()
-                    async with contextlib.aclosing(self._opened(sealed)) as blocks:
+                    async with contextlib.aclosing(self._opened(sealed, hashed)) as blocks:
                         async for block in blocks:
                             size += len(block)
                             if size > part.size:
                                 raise _not_as_stored(part.name)
-                            if first == 0:
-                                hashed.update(block)
                             shown, skip = block[skip:], max(0, skip - len(block))
                             if shown:
                                 yield shown
@@ -264,7 +263,7 @@ class Fetching:
             raise VaultError("damaged", "it is no entry of a vault's catalogue", "see modoseru vault doctor")
         with await self._file(item.name, item.version, None) as sealed:
             text = b""
-            async with contextlib.aclosing(self._opened(sealed)) as blocks:
+            async with contextlib.aclosing(self._opened(sealed, hashlib.sha256())) as blocks:
                 async for block in blocks:
                     text += block
                     if len(text) > ENTRY_MOST:
@@ -286,7 +285,7 @@ class Fetching:
                 size += len(block)
                 if size > (piece.size if piece else ENTRY_MOST):
                     raise _not_as_stored(name)
-                out.write(block)
+                await asyncio.to_thread(out.write, block)
             if piece and (size != piece.size or out.digest != piece.sha256):
                 raise _not_as_stored(name)
             file.seek(0)
@@ -295,8 +294,10 @@ class Fetching:
             raise
         return file
 
-    async def _opened(self, sealed: tempfile._TemporaryFileWrapper[bytes]) -> AsyncGenerator[bytes]:
-        bridge = _FromThread(asyncio.get_running_loop())
+    async def _opened(
+        self, sealed: tempfile._TemporaryFileWrapper[bytes], hashed: hashlib._Hash
+    ) -> AsyncGenerator[bytes]:
+        bridge = _FromThread(asyncio.get_running_loop(), hashed)
         work = asyncio.create_task(asyncio.to_thread(self._decrypted, sealed, bridge))
         try:
             while (block := await bridge.take()) is not None:
@@ -320,10 +321,10 @@ def _not_as_stored(name: str) -> VaultError:
 
 
 class _FromThread:
-    """Blocks that one thread writes as to a file and the loop takes; the thread waits where the loop is behind."""
+    """Blocks that one thread writes as to a file and hashes, and the loop takes; the thread waits for a slow loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop, self._free = loop, threading.Semaphore(_QUEUED)
+    def __init__(self, loop: asyncio.AbstractEventLoop, hashed: hashlib._Hash) -> None:
+        self._loop, self._hashed, self._free = loop, hashed, threading.Semaphore(_QUEUED)
         self._blocks: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._rest = bytearray()
         self._abandoned = False
@@ -359,6 +360,7 @@ class _FromThread:
             self._free.acquire()
         if self._abandoned:
             raise _Abandoned
+        self._hashed.update(self._rest)
         self._loop.call_soon_threadsafe(self._blocks.put_nowait, bytes(self._rest))
         self._rest.clear()
 

@@ -1,37 +1,31 @@
-"""The twin's `send` and `receive`: pieces of a generation out, pieces of another one in. Blocking."""
+"""The twin's `send` and `receive`: parts of a generation out, parts of another one in. Blocking."""
 
 from __future__ import annotations
 
-import hashlib
 import re
-import time
 from pathlib import Path
 
 from app.demo.archive import DATABASE, HASHES, SUMMARY, TREE, Archive
 from app.demo.operation import Request
 from backends.records import GENERATION_ID, ModoseruError
 
-PIECE_MOST = 8 * 1024 * 1024
-TURN_S = 15.0
-"""Seconds that a piece waits for the one in front of it."""
 _FILES = {"summary": SUMMARY, "manifest": HASHES, "dump": DATABASE}
-Reply = dict[str, int | str]
+Reply = dict[str, int]
 
 
 def send(archive: Archive, request: Request) -> tuple[bytes, Reply]:
-    """A piece and the reply that follows it. A generation's only pack has the generation's id."""
+    """What follows `offset`, and the reply behind it. A generation's only pack has the generation's id."""
     name, what = request.text("generation"), request.text("what")
     archive.present(name)
     content = part_file(archive.folder / name, what, name).read_bytes()
-    offset, length = request.whole("offset", 0), request.whole("length", PIECE_MOST)
-    if not 0 <= offset <= len(content) or not 1 <= length <= PIECE_MOST:
-        raise _bad("there is no such piece")
-    piece = content[offset : offset + length]
-    return piece, {"size": len(content), "sha256": hashlib.sha256(piece).hexdigest()}
+    offset = request.whole("offset", 0)
+    if not 0 <= offset <= len(content):
+        raise _bad("the part has no such place")
+    return content[offset:], {"size": len(content)}
 
 
 def receive(state: Path, request: Request) -> Reply:
-    """How much of a part is there, after the piece that came along."""
+    """How much of a part is there, after what came along."""
     folder, size = transfer_folder(state, request), request.whole("size")
     what = request.text("what")
     path = part_file(folder, what, what)
@@ -40,17 +34,10 @@ def receive(state: Path, request: Request) -> Reply:
     if request.fields.get("offset") is None:
         content = content if len(content) <= size else b""
     else:
-        offset, piece = request.whole("offset"), request.behind
-        until = time.monotonic() + TURN_S
-        while len(content) < offset and time.monotonic() < until:
-            time.sleep(0.003)
-            content = path.read_bytes() if path.exists() else b""
-        if not 0 <= offset <= len(content) or offset + len(piece) > size or len(piece) > PIECE_MOST:
-            raise _bad("the piece does not fit what is there")
-        if hashlib.sha256(piece).hexdigest() != request.text("sha256"):
-            raise ModoseruError("damaged", "a piece changed on its way", "try again")
-        if content[offset : offset + len(piece)] != piece or not piece:
-            content = content[:offset] + piece
+        offset = request.whole("offset")
+        if not 0 <= offset <= len(content) or offset + len(request.behind) > size:
+            raise _bad("what was sent does not fit what is there")
+        content = content[:offset] + request.behind
     path.write_bytes(content)
     return {"size": len(content)}
 

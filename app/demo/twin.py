@@ -41,6 +41,7 @@ from app.demo.worker import Cancelled, Gate, Worker, leave_page
 from backends.records import Finished, ModoseruError, Outcome, Progress, Started
 
 PROTOCOL = 1
+PIECE = 1024 * 1024
 
 
 class Say(Protocol):
@@ -189,7 +190,9 @@ class Twin:
 
     async def _send(self, site: DemoSite, state: Path, request: Request, say: Say) -> Reply:
         piece, reply = await self.runtime.run(send, Archive(site, state), request)
-        await say({"piece": {"length": len(piece)}}, piece)
+        for at in range(0, len(piece), PIECE):
+            part = piece[at : at + PIECE]
+            await say({"piece": {"length": len(part)}}, part)
         return dict(reply)
 
     async def _receive(self, _site: DemoSite, state: Path, request: Request, _say: Say) -> Reply:

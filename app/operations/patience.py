@@ -28,15 +28,30 @@ def jittered(pause: float) -> float:
     return pause * random.uniform(0.7, 1.3)  # noqa: S311 - jitter, not a secret
 
 
+class Patience:
+    """Bears what passes, with longer and longer pauses, until nothing has come for PATIENCE."""
+
+    def __init__(self) -> None:
+        self._clock = asyncio.get_running_loop().time
+        self.anew()
+
+    def anew(self) -> None:
+        """Something came."""
+        self._until, self._pause = self._clock() + PATIENCE, FIRST_PAUSE
+
+    async def bear(self, error: ModoseruError) -> None:
+        """Waits for the next try. Raises `error` where it does not pass, or has for too long."""
+        if not passes(error) or self._clock() > self._until:
+            raise error
+        await asyncio.sleep(jittered(self._pause))
+        self._pause = min(LONGEST_PAUSE, self._pause * 2)
+
+
 async def patiently(attempt: Callable[[], Awaitable[T]]) -> T:
     """What `attempt` returns; it is made again where the connection was lost. Raises what does not pass."""
-    clock = asyncio.get_running_loop().time
-    until, pause = clock() + PATIENCE, FIRST_PAUSE
+    patience = Patience()
     while True:
         try:
             return await attempt()
         except ModoseruError as error:
-            if not passes(error) or clock() > until:
-                raise
-        await asyncio.sleep(jittered(pause))
-        pause = min(LONGEST_PAUSE, pause * 2)
+            await patience.bear(error)

@@ -1,10 +1,12 @@
-"""Brings the bytes of a generation from one site's server to another's, through this machine, a piece at a time.
+"""Brings the bytes of a generation from one site's server to another's, through this machine, as a stream.
 
 They lie in `incoming/` there and are nobody's generation: the restore that follows reads all of it against the summary.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import datetime as dt
 import hashlib
 from collections.abc import AsyncGenerator
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from app.operations.crossing import Blocks, Crossed
 from backends.agent.client import Agent, AgentError
 from backends.records import Note, Progress, Site
 from backends.vault import Entry, part_name
@@ -102,46 +105,53 @@ class Bring(Struct, frozen=True, kw_only=True):
 
 async def summary_of(agent: Agent, site: Site, generation: str) -> Bring:
     """Raises AgentError: damaged where what is there is no summary, and whatever the server raises."""
-    text = b""
-    while True:
-        piece = await agent.piece(generation, "summary", len(text))
-        text += piece.content
-        if len(text) > SUMMARY_MOST or not piece.content:
-            raise _damaged(site, "summary")
-        if len(text) >= piece.size:
-            found = Bring(source=site, generation=generation, text=text)
-            found.summary()
-            return found
+    text = bytearray()
+    async with contextlib.aclosing(agent.send(generation, "summary")) as blocks:
+        async for block in blocks:
+            text += block
+            if len(text) > SUMMARY_MOST:
+                raise _damaged(site, "summary")
+    found = Bring(source=site, generation=generation, text=bytes(text))
+    found.summary()
+    return found
 
 
 async def bring(session: Session, wanted: Bring, target: Site) -> AsyncGenerator[Note | Progress]:
     """Brings what is not there yet; its events have no line and are in no journal.
 
     Every part is hashed on its way where it comes from its first byte. Raises AgentError: damaged, no_space, cut, and
-    whatever either server raises. Begun again, it goes on after the last whole piece.
+    whatever either server raises. Begun again, it goes on behind what arrived.
     """
+    crossed = Crossed(sum(part.size for part in wanted.summary().parts().values()))
+    text = f"{wanted.generation} is brought from {wanted.source.ssh.host}"
+    yield Note(at=dt.datetime.now(dt.UTC), code="bringing", text=text)
+    async with contextlib.aclosing(crossed.told(_cross(session, wanted, target, crossed))) as progress:
+        async for event in progress:
+            yield event
+
+
+async def _cross(session: Session, wanted: Bring, target: Site, crossed: Crossed) -> None:
     source, there = session.agent(wanted.source), session.agent(target)
-    parts = wanted.summary().parts()
-    total, done = sum(part.size for part in parts.values()), 0
-    now = dt.datetime.now(dt.UTC)
-    yield Note(at=now, code="bringing", text=f"{wanted.generation} is brought from {wanted.source.ssh.host}")
-    for what, part in parts.items():
-        offset = await there.received(wanted.transfer, what, part.size)
-        passing = hashlib.sha256() if offset == 0 else None
-        yield Progress(at=dt.datetime.now(dt.UTC), done=done + offset, total=total)
-        while offset < part.size:
-            piece = await source.piece(wanted.generation, what, offset)
-            if piece.size != part.size or not piece.content:
-                raise _damaged(wanted.source, what)
-            if passing is not None:
-                passing.update(piece.content)
-                if offset + len(piece.content) == part.size and passing.hexdigest() != part.sha256:
-                    await there.receive(wanted.transfer, what, part.size, 0, b"")
-                    raise _damaged(wanted.source, what)
-            offset = await there.receive(wanted.transfer, what, part.size, offset, piece.content)
-            yield Progress(at=dt.datetime.now(dt.UTC), done=done + offset, total=total)
-        done += part.size
+    for what, part in wanted.summary().parts().items():
+        have = await there.received(wanted.transfer, what, part.size)
+        crossed.done += have
+        if have == part.size:
+            continue
+        passing = hashlib.sha256() if have == 0 else None
+        async with contextlib.aclosing(source.send(wanted.generation, what, have, size=part.size)) as blocks:
+            coming = crossed.counted(_hashed(blocks, passing))
+            await there.receive(wanted.transfer, what, part.size, have, coming)
+        if passing is not None and passing.hexdigest() != part.sha256:
+            await there.receive(wanted.transfer, what, part.size, 0, b"")
+            raise _damaged(wanted.source, what)
     await there.receive(wanted.transfer, "summary", len(wanted.text), 0, wanted.text)
+
+
+async def _hashed(blocks: Blocks, hashed: hashlib._Hash | None) -> Blocks:
+    async for block in blocks:
+        if hashed is not None:
+            await asyncio.to_thread(hashed.update, block)
+        yield block
 
 
 def _damaged(site: Site, what: str) -> AgentError:

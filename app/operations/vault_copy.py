@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -17,12 +16,11 @@ import msgspec
 from msgspec import Struct
 
 from app import vault
-from app.operations.patience import patiently
+from app.operations import crossing
 from app.operations.transfer import Bring, Size, summary_of
-from backends.agent.client import PIECE as CROSSING
 from backends.agent.client import Agent, AgentError
 from backends.journal_catalogue import Kept
-from backends.records import AnyEvent, Finished, Note, Outcome, Progress, Site, Step
+from backends.records import AnyEvent, Finished, ModoseruError, Note, Outcome, Site, Step
 from backends.vault import Entry, Holds, Part, Piece, part_name
 
 if TYPE_CHECKING:
@@ -30,9 +28,9 @@ if TYPE_CHECKING:
     from backends.store import Store
     from backends.vault_streams import Storing
 
-AHEAD = 3
-"""Pieces of a part that are asked for before the last one came: each is a round trip and a start of PHP."""
-TOLD_EVERY = 0.25
+
+AT_ONCE = 2
+"""Parts on their way at once: each waits for the store at its end."""
 
 
 class Counts(Struct, frozen=True):
@@ -92,7 +90,7 @@ async def copy(session: Session, site: Site, wanted: Copy) -> AsyncGenerator[Any
             return
         await work.look()
         yield Step(at=_now(), name="store")
-        async with contextlib.aclosing(_watched(work)) as progress:
+        async with contextlib.aclosing(work.crossed.told(work.store())) as progress:
             async for event in progress:
                 yield event
         yield Step(at=_now(), name="seal")
@@ -125,8 +123,8 @@ class _Copying:
         self._done: dict[str, Part] = {}
         self._before: dict[str, list[Piece]] = {}
         self._old: list[tuple[str, str]] = []
-        self.done, self.stored = 0, 0
-        self.total = sum(part.size for part in self._wanted)
+        self.stored = 0
+        self.crossed = crossing.Crossed(sum(part.size for part in self._wanted))
 
     async def there(self) -> Kept | None:
         """The entry of this very generation, where the store has all of it."""
@@ -148,7 +146,7 @@ class _Copying:
             if old is not None and part.name.startswith("packs/") and await self._all_there(old.pieces):
                 self._done[part.name] = Part(part.name, part.size, part.sha256, old.pieces)
                 self._old += _objects(old.pieces)
-                self.done += part.size
+                self.crossed.done += part.size
                 continue
             begun = await catalogue.pieces(site, self._bring.generation, part.name)
             self._before[part.name] = begun if await self._all_there(begun) else []
@@ -163,9 +161,19 @@ class _Copying:
 
     async def store(self) -> None:
         """All parts that are not there yet, the summary last."""
-        for part in self._wanted:
-            if part.name not in self._done:
+        turns = asyncio.Semaphore(AT_ONCE)
+
+        async def one(part: Part) -> None:
+            async with turns:
                 await self._part(part, self._from_server(part))
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for part in self._wanted:
+                    if part.name not in self._done:
+                        group.create_task(one(part))
+        except* ModoseruError as errors:
+            raise first_of(errors) from None
         text = self._bring.text
 
         async def summary() -> AsyncIterator[bytes]:
@@ -173,7 +181,7 @@ class _Copying:
 
         await self._part(Part("summary.json", len(text), self._bring.seal), summary())
 
-    async def _part(self, part: Part, source: AsyncIterator[bytes]) -> None:
+    async def _part(self, part: Part, source: AsyncIterator[bytes | memoryview]) -> None:
         catalogue, site = self._session.journal.catalogue, self._site.name
 
         async def kept(number: int, piece: Piece) -> None:
@@ -184,30 +192,9 @@ class _Copying:
         self._old += _objects(begun)
         self._done[part.name] = await self.storing.part(part, source, begun, kept)
 
-    async def _from_server(self, part: Part) -> AsyncIterator[bytes]:
-        """The part's bytes in their order, a few pieces ahead of who takes them."""
-        agent, what, generation = self._agent, self._names[part.name], self._bring.generation
-        offsets = deque(range(0, part.size, CROSSING))
-        coming: deque[asyncio.Task[bytes]] = deque()
-
-        async def piece(offset: int) -> bytes:
-            found = await patiently(lambda: agent.piece(generation, what, offset))
-            if found.size != part.size or len(found.content) != min(CROSSING, part.size - offset):
-                raise AgentError("damaged", f"{part.name} is not what was sealed", f"modoseru verify {self._site.name}")
-            return found.content
-
-        try:
-            while offsets or coming:
-                while offsets and len(coming) < AHEAD:
-                    coming.append(asyncio.create_task(piece(offsets.popleft())))
-                content = await coming[0]
-                coming.popleft()
-                self.done += len(content)
-                yield content
-        finally:
-            for task in coming:
-                task.cancel()
-            await asyncio.gather(*coming, return_exceptions=True)
+    def _from_server(self, part: Part) -> AsyncIterator[bytes | memoryview]:
+        there = crossing.out_of(self._agent, self._bring.generation, self._names[part.name], part.size)
+        return self.crossed.counted(there)
 
     async def extended(self, until: dt.datetime | None) -> dt.datetime | None:
         """Locks what was there before as long as what was stored now. Returns until when all of it is locked."""
@@ -235,18 +222,10 @@ class _Copying:
         return f"{new} of {packs} packs were new to the vault, {self.stored} bytes stored"
 
 
-async def _watched(work: _Copying) -> AsyncGenerator[AnyEvent]:
-    """How far `store` is, until it ends. Raises what it raises."""
-    storing = asyncio.create_task(work.store())
-    try:
-        while not storing.done():
-            yield Progress(at=_now(), done=work.done, total=work.total)
-            await asyncio.wait((storing,), timeout=TOLD_EVERY)
-        await storing
-        yield Progress(at=_now(), done=work.done, total=work.total)
-    finally:
-        storing.cancel()
-        await asyncio.gather(storing, return_exceptions=True)
+def first_of(errors: BaseExceptionGroup[ModoseruError]) -> ModoseruError:
+    """The error that ended the others."""
+    error = errors.exceptions[0]
+    return first_of(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 def _objects(pieces: Sequence[Piece]) -> list[tuple[str, str]]:

@@ -42,13 +42,12 @@ A connection that ends before the last line is cut, never "done".
                   lies there}, each null where there is none. A snapshot and a diff take `core`: {sha256 of the list to
                   judge core by, or null; problem: why there is none}; absent: nobody asks |
 | mark | generation, pinned: bool or null, word: `clean`, `suspect` or null | {"generation": Generation} |
-| send | generation, what: `summary`, `manifest`, `dump` or a pack's id, offset, length (at most 8 MiB) |
-                  a line {"piece": {"length"}}, as many raw bytes, then {"size": of the whole part, "sha256": of the
-                  piece} |
-| receive | transfer (16 to 64 hex digits), what, size (of the whole part), offset, sha256 of the piece; behind the
-                  request's line the piece itself | {"size": bytes that are there now}. Without offset it only tells how
-                  much is there. A piece waits 15 s for the one in front of it, so that several may be on their way.
-                  Pieces lie in `incoming/TRANSFER/`; one that nobody comes back for in three days goes |
+| send | generation, what: `summary`, `manifest`, `dump` or a pack's id, offset | from there to its end: lines
+                  {"piece": {"length"}}, each with as many raw bytes behind it; then {"size": of the whole part} |
+| receive | transfer (16 to 64 hex digits), what, size (of the whole part), offset; behind the request's line, to the
+                  end of stdin, what stands there from `offset` on | {"size": bytes that are there now}. What came
+                  before a connection was lost stays. Without offset it only tells how much is there. Parts lie in
+                  `incoming/TRANSFER/`; what nobody comes back for in three days goes |
 | lacking | transfer, summary: its text, seal: its SHA-256 | {"lacking": [{what: `manifest`, `dump` or a pack's id,
                   have: bytes that were received}…]}: the parts to receive before `adopt`; Progress events first. What
                   was received, or is on the server, counts where its hash is the summary's; what was received and can
@@ -144,17 +143,15 @@ damaged, no_detach, check_failed, put_back, drill_failed, not_judged, needs_hand
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import contextlib
 import datetime as dt
 import functools
 import hashlib
 import json
-import re
 import secrets
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from importlib import resources
 from typing import Annotated, Any, TypeVar
 
@@ -228,9 +225,8 @@ SOURCES = (
 )
 REPLY_LIMIT = 16 * 1024 * 1024
 LINE_LIMIT = 4 * 1024 * 1024
-PIECE = 4 * 1024 * 1024
-"""Bytes of a part that cross at once: what is in memory here (three times), and what is sent again after a cut."""
-PIECE_TIMEOUT = 300.0
+SETTLES = 300.0
+"""Seconds in which a server takes bytes, or has what it took on its disk."""
 QUIET = 60.0
 """Seconds: the agent says something every five while it is followed, so silence is a lost connection."""
 COMPARED_FOR = 600.0
@@ -362,14 +358,6 @@ class CoreHere(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str | None = None
 
 
-class Piece(msgspec.Struct, frozen=True, kw_only=True):
-    """Some bytes of a part of a generation."""
-
-    content: bytes
-    size: int
-    """Bytes of the whole part."""
-
-
 class Part(msgspec.Struct, frozen=True, kw_only=True):
     """Of a generation, what a server lacks."""
 
@@ -485,22 +473,67 @@ class Agent:
         request = {"generation": generation, "id": post, "seal": seal}
         return _decoded(await self._ask("post", request, timeout=300), Post)
 
-    async def piece(self, generation: str, what: str, offset: int) -> Piece:
-        """At most PIECE bytes of a part of a generation. Raises AgentError (damaged)."""
-        marker, answer = await self._answered(
-            "send", {"generation": generation, "what": what, "offset": offset, "length": PIECE}, timeout=PIECE_TIMEOUT
+    async def send(
+        self, generation: str, what: str, offset: int = 0, *, size: int | None = None
+    ) -> AsyncGenerator[memoryview]:
+        """A part of a generation from `offset` to its end. Nothing is hashed: its whole has a hash in the summary.
+
+        Raises AgentError: damaged where it has not `size` bytes, cut.
+        """
+        at = offset
+        async with contextlib.aclosing(
+            self._answers("send", {"generation": generation, "what": what, "offset": offset})
+        ) as answers:
+            async for answer in answers:
+                if (block := answer.get("content")) is not None:
+                    at += len(block)
+                    if size is not None and at > size:
+                        break
+                    yield block
+                    continue
+                if _reply_of(answer).get("size") != at or size not in {None, at}:
+                    break
+                return
+        raise AgentError(
+            "damaged",
+            f"the part {what} of the generation is not what was sealed",
+            f"see modoseru verify {self._site.name}",
         )
-        return await asyncio.to_thread(_piece_of, marker, answer)  # hashing it would hold the loop for 20 ms
 
     async def received(self, transfer: str, what: str, size: int) -> int:
         """How many bytes of a part are there, of `size`. Raises AgentError (no_space)."""
         return int((await self._ask("receive", {"transfer": transfer, "what": what, "size": size}))["size"])
 
-    async def receive(self, transfer: str, what: str, size: int, offset: int, piece: bytes) -> int:
-        """Lays a piece down; returns how many bytes are there now."""
+    async def receive(
+        self, transfer: str, what: str, size: int, offset: int, content: bytes | AsyncIterator[bytes | memoryview]
+    ) -> int:
+        """Lays `content` down from `offset` on; returns how many bytes are there now. What follows them there goes.
+
+        Raises AgentError: cut where some may have arrived (`received` tells), no_space, busy.
+        """
+        await self._install()
         fields = {"transfer": transfer, "what": what, "size": size, "offset": offset}
-        fields["sha256"] = (await asyncio.to_thread(hashlib.sha256, piece)).hexdigest()
-        return int((await self._ask("receive", fields, timeout=PIECE_TIMEOUT, behind=piece))["size"])
+        marker, request = self._request(fields)
+        noise = b""
+        async with self._servers.stream(
+            self._site.ssh, self._words("receive"), request + b"\n", ends=False, line_most=LINE_LIMIT, quiet=SETTLES
+        ) as stream:
+            if isinstance(content, bytes):
+                await stream.write(content)
+            else:
+                async for block in content:
+                    if not await stream.write(bytes(block)):
+                        break
+            await stream.write(b"", ends=True)
+            async for line in stream:
+                if (answer := _answer_of(marker, line)) is not None:
+                    return int(_reply_of(answer)["size"])
+                noise = (noise + line)[-NOISE_KEPT:]
+        noise += stream.stderr_tail()
+        if _is_missing(noise):
+            self._compared.clear()
+            raise self._cut()
+        raise _no_answer(self._site, noise, stream.exit_status)
 
     async def mark(self, generation: str, *, pinned: bool | None = None, state: str | None = None) -> Generation:
         """An operator's word: pinned or not, `clean` or `suspect`; None leaves it as it is."""
@@ -667,7 +700,12 @@ class Agent:
                             noise = (noise + line)[-NOISE_KEPT:]
                             continue
                         seen = True
-                        yield answer
+                        length = _piece_of(answer)
+                        if length is None:
+                            yield answer
+                        else:
+                            async for block in stream.exactly(length):
+                                yield {"content": block}
             except Refused as lost:
                 if seen and lost.code == "ssh_lost":
                     raise self._cut() from lost
@@ -714,7 +752,7 @@ class Agent:
 
 
 def _last_of(marker: str, stdout: bytes) -> dict[str, Any] | None:
-    """The last line that is a reply or an error, looked for from the end: the bytes of a piece are not lines."""
+    """The last line that is a reply or an error, looked for from the end."""
     end = len(stdout)
     while (at := stdout.rfind(marker.encode(), 0, end)) >= 0:
         if at == 0 or stdout[at - 1 : at] == b"\n":
@@ -736,23 +774,11 @@ def _answer_of(marker: str, line: bytes) -> dict[str, Any] | None:
     return tree
 
 
-def _piece_of(marker: str, stdout: bytes) -> Piece:
-    """The raw bytes between the line that counts them and the reply that says their hash."""
-    head = re.search(rb"\n" + marker.encode() + rb' \{"piece":\{"length":(\d{1,8})\}\}\n', stdout)
-    if head is None:
-        # There is no piece where it was refused.
-        line = next(line for line in reversed(stdout.split(b"\n")) if line.startswith(marker.encode()))
-        _reply_of(_answer_of(marker, line) or {})
-        raise AgentError("bad_answer", "the server sent no piece", "look at the server")
-    content = stdout[head.end() : head.end() + int(head[1])]
-    for line in stdout[head.end() + len(content) :].split(b"\n"):
-        answer = _answer_of(marker, line)
-        if answer is not None:
-            reply = _reply_of(answer)
-            if len(content) != int(head[1]) or hashlib.sha256(content).hexdigest() != reply.get("sha256"):
-                raise AgentError("damaged", "a piece changed on its way", "try again")
-            return _decoded({"content": content, "size": reply.get("size")}, Piece)
-    raise AgentError("cut", "the server's answer ends within a piece", "try again")
+def _piece_of(answer: dict[str, Any]) -> int | None:
+    """How many raw bytes follow the line."""
+    piece = answer.get("piece")
+    length = piece.get("length") if isinstance(piece, dict) else None
+    return length if isinstance(length, int) and 0 < length <= LINE_LIMIT else None
 
 
 def _told(answer: dict[str, Any]) -> Launched | AnyEvent | Ended:

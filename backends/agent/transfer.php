@@ -1,13 +1,13 @@
 <?php
-// Bytes of a generation on their way: `send` gives a piece of one, `receive` takes a piece into `incoming/`. Nothing here
+// Bytes of a generation on their way: `send` gives a part of one, `receive` takes one into `incoming/`. Nothing here
 // decides what becomes of them: until every hash of the summary was compared they are nobody's generation.
 
-/** A piece is held in memory by whoever passes it on. */
-const PIECE_MOST = 8388608;
 /** Seconds after which a transfer that nobody came back for is let go. */
 const INCOMING_S = 259200;
-/** Seconds that a piece waits for the one in front of it. */
+/** Seconds that a part waits for the process that took it before: it ends when it sees that its connection is gone. */
 const TURN_S = 15;
+/** Bytes after which what was received is brought to the disk: a cut loses no more, and the end is not all of the work. */
+const SYNCED_EVERY = 67108864;
 
 /** The file that `what` names (`summary`, `manifest`, `dump` or a pack's id), in the folders of a generation. */
 function part_file($what, $folder, $packs)
@@ -22,27 +22,30 @@ function part_file($what, $folder, $packs)
     return "$packs/$what.tar";
 }
 
-/** The piece behind a line that says how long it is; the reply that follows says what it has to hash to. */
+/** Pieces, each behind a line that says how long it is: so what goes wrong half-way can still be said. */
 function answer_send(Request $request)
 {
     $folder = Generation::find($request, $request->text('generation'));
     $what = $request->text('what');
-    $offset = $request->whole('offset', 0);
-    $length = $request->whole('length', PIECE_MOST);
     $in = @fopen(part_file($what, $folder, $request->folder . '/packs'), 'rb');
     if (!$in) {
         throw new Failure('damaged', "the part $what of the generation cannot be read: " . last_error('unknown reason'), 'take another generation');
     }
     $size = fstat($in)['size'];
-    if ($offset < 0 || $offset > $size || $length < 1 || $length > PIECE_MOST) {
-        throw new Failure('bad_request', 'there is no such piece', 'a piece has at most ' . PIECE_MOST . ' bytes');
+    $at = $request->whole('offset', 0);
+    if ($at < 0 || $at > $size) {
+        throw new Failure('bad_request', 'the part has no such place', 'ask for it from its beginning');
     }
-    fseek($in, $offset);
-    $piece = (string) stream_get_contents($in, $length);
-    fclose($in);
-    say($request->marker, ['piece' => ['length' => strlen($piece)]]);
-    write_all(STDOUT, $piece, 'the answer');
-    return ['size' => $size, 'sha256' => sha256($piece)];
+    fseek($in, $at);
+    for (; $at < $size; $at += strlen($piece)) {
+        $piece = (string) fread($in, min(CHUNK, $size - $at));
+        if ($piece === '') {
+            throw new Failure('damaged', "the part $what of the generation ends early: " . last_error('it became shorter'), 'take another generation');
+        }
+        say($request->marker, ['piece' => ['length' => strlen($piece)]]);
+        write_all(STDOUT, $piece, 'the answer');
+    }
+    return ['size' => $size];
 }
 
 /** Where a transfer lies; its name is made by the client and is the same when it comes back. */
@@ -56,8 +59,8 @@ function incoming_folder(Request $request)
 }
 
 /**
- * Takes what follows the request's line on stdin, at `offset`; without it only says how much is there. `size` is what the
- * part has when it is whole: what is longer is of something else and begins anew.
+ * Takes what follows the request's line on stdin, from `offset` on; without it only says how much is there. `size` is what
+ * the part has when it is whole: what is longer is of something else and begins anew.
  */
 function answer_receive(Request $request)
 {
@@ -69,56 +72,48 @@ function answer_receive(Request $request)
     if (!$out) {
         throw new Failure('no_state', "$path cannot be written: " . last_error('unknown reason'), 'look at the permissions and the quota');
     }
-    $offset = $request->get('offset');
-    wait_for_turn($out, is_int($offset) ? $offset : 0);
+    hold_alone($out);
     @touch($folder);
     $there = fstat($out)['size'];
-    if ($offset === null) {
+    $at = $request->get('offset');
+    if ($at === null) {
         if ($there > $size) {
             ftruncate($out, $there = 0);
         }
         need_room($folder, $size - $there);
         return ['size' => $there];
     }
-    $piece = (string) stream_get_contents(STDIN, PIECE_MOST + 1);
-    if (!is_int($offset) || $offset < 0 || $offset > $there || strlen($piece) > PIECE_MOST || $offset + strlen($piece) > $size) {
-        throw new Failure('bad_request', 'the piece does not fit what is there', 'ask how much is there');
+    if (!is_int($at) || $at < 0 || $at > $there) {
+        throw new Failure('bad_request', 'what was sent does not fit what is there', 'ask how much is there');
     }
-    if (sha256($piece) !== $request->text('sha256')) {
-        throw new Failure('damaged', 'a piece changed on its way', 'try again');
-    }
-    // One whose answer was lost comes again, perhaps after later ones have arrived: those stay.
-    if ($piece !== '' && $there >= $offset + strlen($piece)) {
-        fseek($out, $offset);
-        if (sha256((string) stream_get_contents($out, strlen($piece))) === $request->text('sha256')) {
-            return ['size' => $there];
+    ftruncate($out, $at);
+    fseek($out, $at);
+    stream_set_read_buffer(STDIN, 0);  // else PHP takes 8 KiB at a time
+    for ($synced = $at; ($piece = (string) fread(STDIN, CHUNK)) !== ''; $at += strlen($piece)) {
+        if ($at + strlen($piece) > $size) {
+            throw new Failure('bad_request', 'more was sent than the part has', 'ask how much is there');
+        }
+        write_all($out, $piece, $path);
+        if ($at - $synced >= SYNCED_EVERY) {
+            sync_handle($out, $path);
+            $synced = $at;
         }
     }
-    // A piece that was cut is written again from where it began.
-    ftruncate($out, $offset);
-    fseek($out, $offset);
-    write_all($out, $piece, $path);
     sync_handle($out, $path);
     fclose($out);
-    return ['size' => $offset + strlen($piece)];
+    return ['size' => $at];
 }
 
 /**
- * Pieces may be sent before the one in front of them has arrived: each waits until it is its turn, and holds the file.
- * Where there are no locks two clients may bring one piece at once: the whole is compared before anybody uses it.
+ * Whoever came back after a cut may be faster than the process that its connection left behind. Where there are no locks
+ * two clients may bring one part at once: the whole is compared before anybody uses it.
  */
-function wait_for_turn($file, $offset)
+function hold_alone($file)
 {
-    for ($until = microtime(true) + TURN_S; ; usleep(3000)) {
-        $held = flock($file, LOCK_EX | LOCK_NB, $busy) || !$busy;
-        if ($held && fstat($file)['size'] >= $offset) {
-            return;
-        }
+    for ($until = microtime(true) + TURN_S; !flock($file, LOCK_EX | LOCK_NB, $busy) && $busy; usleep(3000)) {
         if (microtime(true) > $until) {
-            throw new Failure($held ? 'bad_request' : 'busy', $held ? 'the piece does not fit what is there' : 'another client brings this part',
-                $held ? 'ask how much is there' : 'try again in a moment');
+            throw new Failure('busy', 'another client brings this part', 'try again in a moment');
         }
-        $held && flock($file, LOCK_UN);
     }
 }
 

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 from dataclasses import dataclass, replace
 
-from backends.agent.client import PIECE, Adopted, Agent, Lacking
+from backends.agent.client import Adopted, Agent, Lacking
 from backends.records import Progress
 
 TRANSFER = "0123456789abcdef"
@@ -29,16 +29,9 @@ class Copy:
         return replace(self, generation=generation, summary=summary)
 
 
-async def whole(agent: Agent, generation: str, what: str) -> bytes:
-    """A part, piece by piece."""
-    content = b""
-    while True:
-        piece = await agent.piece(generation, what, len(content))
-        content += piece.content
-        assert len(content) <= piece.size
-        if len(content) == piece.size:
-            return content
-        assert piece.content
+async def whole(agent: Agent, generation: str, what: str, offset: int = 0) -> bytes:
+    async with contextlib.aclosing(agent.send(generation, what, offset)) as blocks:
+        return b"".join([bytes(block) async for block in blocks])
 
 
 async def copy_of(agent: Agent, generation: str, packs: list[str] | None = None) -> Copy:
@@ -67,9 +60,8 @@ async def bring(agent: Agent, copy: Copy) -> set[str]:
     """Brings what the server lacks; returns what that was."""
     found = await lacking(agent, copy)
     for what, offset in found.items():
-        whole, have = copy.parts[what], offset
-        while have < len(whole):
-            have = await agent.receive(TRANSFER, what, len(whole), have, whole[have : have + PIECE])
+        whole = copy.parts[what]
+        assert await agent.receive(TRANSFER, what, len(whole), offset, whole[offset:]) == len(whole)
     return set(found)
 
 

@@ -918,6 +918,58 @@ async def test_a_reader_that_stops_holds_the_server_back(sshd: RealServer, serve
         assert size == 100_000_000
 
 
+@needs_sshd
+async def test_a_reader_that_is_slow_all_the_time_is_sent_no_more_than_it_reads(
+    sshd: RealServer, servers: Servers
+) -> None:
+    size = most = 0
+    async with servers.stream(sshd.settings(), ["sh"], b"head -c 60000000 /dev/zero") as stream:
+        channel: Any = stream._session._channel
+        async for block in stream.exactly(60_000_000):
+            size += len(block)
+            most = max(most, stream._session.waiting + sum(len(data) for data, _ in channel._recv_buf))
+            await asyncio.sleep(0.005)
+    assert size == 60_000_000
+    assert most <= 5 * 1024 * 1024
+
+
+@needs_sshd
+async def test_counted_bytes_stand_between_lines(sshd: RealServer, servers: Servers) -> None:
+    script = b"echo first; head -c 3000000 /dev/zero; echo; echo last; printf rest"
+    async with servers.stream(sshd.settings(), ["sh"], script) as stream:
+        lines = aiter(stream)
+        assert await anext(lines) == b"first"
+        assert b"".join([bytes(block) async for block in stream.exactly(3_000_000)]) == bytes(3_000_000)
+        assert [line async for line in lines] == [b"", b"last", b"rest"]
+        assert [block async for block in stream.exactly(1)] == []
+
+
+@needs_sshd
+async def test_what_is_written_while_a_command_runs_waits_for_it(sshd: RealServer, servers: Servers) -> None:
+    block, most = bytes(1_000_000), 0
+    async with servers.stream(sshd.settings(), ["wc", "-c"], ends=False, quiet=20) as stream:
+        for _ in range(60):
+            await stream.write(block)
+            channel: Any = stream._session._channel
+            most = max(most, channel.get_write_buffer_size())
+        await stream.write(b"end", ends=True)
+        assert [line.strip() async for line in stream] == [b"60000003"]
+    assert most <= 4 * 1024 * 1024
+    async with servers.stream(sshd.settings(), ["sleep", "30"], ends=False, quiet=0.5) as stream:
+        with pytest.raises(Refused) as refused:
+            await write_all(stream, [block] * 60)
+        assert refused.value.code == "ssh_timeout"
+    async with servers.stream(sshd.settings(), ["true"], ends=False, quiet=20) as stream:
+        assert [line async for line in stream] == []
+        await stream.write(block, ends=True)
+        assert stream.exit_status == 0
+
+
+async def write_all(stream: Stream, blocks: list[bytes]) -> None:
+    for block in blocks:
+        await stream.write(block)
+
+
 async def collect(stream: Stream) -> list[bytes]:
     return [line async for line in stream]
 

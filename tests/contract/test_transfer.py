@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -41,38 +41,49 @@ async def test_a_generation_s_bytes_come_out_as_they_were_sealed_and_go_in_again
     assert ground.looks() == before
 
 
-async def test_a_piece_that_comes_again_throws_none_away_that_came_after_it(ground: Ground, servers: Servers) -> None:
+async def test_what_is_sent_again_takes_the_place_of_what_was_there(ground: Ground, servers: Servers) -> None:
     agent = ground.agent(servers)
     await agent.inspect()
-    pieces = [b"0123456789", b"abcdefghij", b"ABCDEFGHIJ"]
-    assert await agent.receive(TRANSFER, "dump", 30, 0, pieces[0]) == 10
-    assert await agent.receive(TRANSFER, "dump", 30, 10, pieces[1]) == 20
-    assert await agent.receive(TRANSFER, "dump", 30, 0, pieces[0]) == 20
-    assert await agent.receive(TRANSFER, "dump", 30, 20, pieces[2]) == 30
-    # Nothing at a place ends the part there.
+    assert await agent.receive(TRANSFER, "dump", 30, 0, b"0123456789") == 10
+    assert await agent.receive(TRANSFER, "dump", 30, 10, b"abcdefghij") == 20
+    assert await agent.receive(TRANSFER, "dump", 30, 15, b"ABCDE") == 20
     assert await agent.receive(TRANSFER, "dump", 30, 20, b"") == 20
-    # Other bytes in its place are of something else, and so is what came after them.
-    assert await agent.receive(TRANSFER, "dump", 30, 0, pieces[2]) == 10
+    assert await agent.receive(TRANSFER, "dump", 30, 0, b"") == 0
+    assert await agent.received(TRANSFER, "dump", 30) == 0
 
 
-async def test_pieces_that_overtake_each_other_wait_for_their_turn(ground: Ground, servers: Servers) -> None:
+async def test_what_came_before_its_source_failed_stays(ground: Ground, servers: Servers) -> None:
     agent = ground.agent(servers)
     await agent.inspect()
-    late = asyncio.create_task(agent.receive(TRANSFER, "dump", 20, 10, b"abcdefghij"))
-    assert await agent.receive(TRANSFER, "dump", 20, 0, b"0123456789") in {10, 20}
-    assert await late == 20
-    assert await agent.received(TRANSFER, "dump", 20) == 20
+
+    async def failing() -> AsyncIterator[bytes]:
+        yield b"0123456789" * 100_000
+        yield b"abcdefghij" * 100_000
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        await agent.receive(TRANSFER, "dump", 3_000_000, 0, failing())
+    there = await agent.received(TRANSFER, "dump", 3_000_000)
+    assert 0 <= there <= 2_000_000
+    rest = (b"0123456789" * 100_000 + b"abcdefghij" * 100_000)[there:]
+    assert await agent.receive(TRANSFER, "dump", 3_000_000, there, rest) == 2_000_000
 
 
-async def test_a_piece_past_the_end_is_empty_or_refused(ground: Ground, servers: Servers) -> None:
+async def test_what_is_past_the_end_is_empty_or_refused(ground: Ground, servers: Servers) -> None:
     agent = ground.agent(servers)
     made = (await carry_out(agent, "snapshot", reason="hand")).end
     assert made.generation
     size = len(await whole(agent, made.generation, "dump"))
-    assert (await agent.piece(made.generation, "dump", size)).content == b""
+    dump = await whole(agent, made.generation, "dump")
+    assert await whole(agent, made.generation, "dump", size // 2) == dump[size // 2 :]
+    assert await whole(agent, made.generation, "dump", size) == b""
     with pytest.raises(AgentError) as refused:
-        await agent.piece(made.generation, "dump", size + 1)
+        await whole(agent, made.generation, "dump", size + 1)
     assert refused.value.code == "bad_request"
+    for other in (size - 1, size + 1):
+        with pytest.raises(AgentError) as refused:
+            _ = [block async for block in agent.send(made.generation, "dump", size=other)]
+        assert refused.value.code == "damaged"
 
 
 @pytest.mark.parametrize(
@@ -90,7 +101,7 @@ async def test_nothing_but_the_parts_of_a_generation_is_sent(
     agent = ground.agent(servers)
     made = (await carry_out(agent, "snapshot", reason="hand")).end
     with pytest.raises(AgentError) as refused:
-        await agent.piece(generation or str(made.generation), what, 0)
+        await whole(agent, generation or str(made.generation), what)
     assert refused.value.code == code
 
 
@@ -101,10 +112,9 @@ async def test_nothing_but_the_parts_of_a_generation_is_sent(
         ({"what": "../evil.php"}, "bad_request"),
         ({"offset": 11}, "bad_request"),
         ({"size": 5}, "bad_request"),
-        ({"sha256": "0" * 64}, "damaged"),
     ],
 )
-async def test_a_piece_that_does_not_fit_changes_nothing(
+async def test_what_does_not_fit_changes_nothing(
     ground: Ground, servers: Servers, changed: dict[str, Any], code: str
 ) -> None:
     agent = ground.agent(servers)
@@ -112,8 +122,7 @@ async def test_a_piece_that_does_not_fit_changes_nothing(
     assert await agent.receive(TRANSFER, "dump", 20, 0, b"0123456789") == 10
     before = ground.looks()
     fields = {"transfer": TRANSFER, "what": "dump", "size": 20, "offset": 10}
-    fields |= {"sha256": hashlib.sha256(b"abcdefghij").hexdigest()} | changed
-    (answer,) = await ground.raw(servers, "receive", behind=b"abcdefghij", **fields)
+    (answer,) = await ground.raw(servers, "receive", behind=b"abcdefghij", **fields | changed)
     assert answer["error"]["code"] == code
     assert await agent.received(TRANSFER, "dump", 20) == 10
     assert ground.looks() == before

@@ -134,7 +134,8 @@ class S3Servers:
             [
                 str(binary), "mini", f"-dir={self._folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
                 *(f"-{name}={ports[name]}" for name in WEED_PORTS), f"-s3.config={config}", "-webdav=false",
-                "-admin.ui=false", "-master.telemetry=false", "-s3.autoCreateBucket=false",
+                # Each bucket takes several; left alone, it makes as many as fit the free disk whole.
+                "-volume.max=10000", "-admin.ui=false", "-master.telemetry=false", "-s3.autoCreateBucket=false",
             ],
             # Its state goes to the home folder otherwise.
             {"HOME": str(self._folder)},

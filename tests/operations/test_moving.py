@@ -6,16 +6,14 @@ import contextlib
 import json
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from app.operations import guard, moving
-from backends import ssh
-from backends.agent.client import Agent, Piece
-from backends.records import Finished, Note, Outcome, Progress
+from backends.agent.client import Agent
+from backends.records import GENERATION_ID, Finished, Note, Outcome, Progress
 from tests.lab import Lab, LabSite
 from tests.operations.program import Program
 from tests.operations.test_main_job import files, rows
@@ -175,7 +173,7 @@ def test_a_pack_that_was_damaged_on_its_server_is_refused_before_anything_begins
     program("restore", source.name, "--to", target.name, "--yes")
 
 
-async def test_a_cut_connection_and_a_runner_that_leaves_cost_a_piece_and_no_more(
+async def test_a_cut_connection_and_a_runner_that_leaves_cost_only_what_was_on_its_way(
     lab: Lab, fresh_site: Fresh, program: Program, source: LabSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = fresh_site("momiji.example")
@@ -193,34 +191,29 @@ async def test_a_cut_connection_and_a_runner_that_leaves_cost_a_piece_and_no_mor
         assert (files(target), rows(lab, target)) == before
         assert await session.agent(other).operations() == ()
 
-        # The connection is gone when a piece has arrived and nobody was told so, and again before the next one is read.
-        laid_down, read = Agent.receive, Agent.piece
-        cuts = {"receive": target, "piece": source}
+        # The connection to the target is cut under way, then that to the source.
+        read, cuts, begun = Agent.send, [target, source], list[int]()
 
-        async def unheard(self: Agent, *words: Any) -> int:
-            there = await laid_down(self, *words)
-            if there > reached and (site := cuts.pop("receive", None)):
-                lab.cut_ssh(site)
-                raise ssh.Refused("ssh_lost", "the connection was lost")
-            return there
+        async def cut_under_way(
+            self: Agent, generation: str, what: str, offset: int = 0, *, size: int | None = None
+        ) -> AsyncGenerator[memoryview]:
+            cut = None
+            if GENERATION_ID.match(what):
+                begun.append(offset)
+                cut = cuts.pop(0) if cuts else None
+            async with contextlib.aclosing(read(self, generation, what, offset, size=size)) as blocks:
+                async for block in blocks:
+                    yield block
+                    if cut is not None:
+                        lab.cut_ssh(cut)
+                        cut = None
 
-        async def unread(self: Agent, *words: Any) -> Piece:
-            if "receive" not in cuts and (site := cuts.pop("piece", None)):
-                lab.cut_ssh(site)
-                raise ssh.Refused("ssh_lost", "the connection was lost")
-            pieces.append(words[1:])
-            return await read(self, *words)
-
-        pieces: list[tuple[Any, ...]] = []
-        monkeypatch.setattr(Agent, "receive", unheard)
-        monkeypatch.setattr(Agent, "piece", unread)
+        monkeypatch.setattr(Agent, "send", cut_under_way)
         seen = [event async for event in guard.start(session, intent, confirmed=True)]
-        assert cuts == {}
+        assert cuts == []
         assert [event.code for event in seen if isinstance(event, Note) and event.line < 0].count("reconnecting") == 2
-        # Nothing that had arrived crossed again, neither from before nor after the cuts.
-        assert len(set(pieces)) == len(pieces)
-        came = [event.done for event in seen if isinstance(event, Progress) and event.line < 0]
-        assert reached in came
+        assert len(begun) == 3
+        assert begun == sorted(begun)
         (end,) = [event for event in seen if isinstance(event, Finished)]
         assert end.outcome is Outcome.DONE
     assert source.title in lab.fetch(target)[1]

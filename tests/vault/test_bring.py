@@ -6,17 +6,14 @@ import asyncio
 import contextlib
 import os
 import shutil
-from collections.abc import Callable
-from typing import Any, cast
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
 from app.operations import guard, vault_plan, vault_verify
-from app.operations.vault_bring import _Pipe
-from backends.agent.client import AgentError
+from backends.agent.client import Agent
 from backends.records import Finished, Outcome, Progress
 from backends.sealing import Identity
-from backends.vault import Part
 from tests.agent.small import tables_of, tree, without
 from tests.lab import Lab, LabSite
 from tests.vault.machine import Machine
@@ -181,36 +178,47 @@ async def test_one_that_was_cancelled_goes_on_where_it_was(on_folder: Machine, s
                         if cancelled:
                             await guard.cancel(session, target, operation)
                     if isinstance(event, Finished):
-                        ends.append((event.outcome, first))
-        assert [outcome for outcome, _ in ends] == [Outcome.CANCELLED, Outcome.DONE]
-        there = ends[1][1]
-        assert there is not None
-        assert there > 4_000_000  # what had arrived before was not sent again
+                        ends.append((event.outcome, first, received() if incoming.exists() else 0))
+        (cancelled_, _, left), (done, first, _) = ends
+        assert (cancelled_, done) == (Outcome.CANCELLED, Outcome.DONE)
+        assert first is not None
+        assert first >= left > 0  # what had arrived before was not sent again
     assert not list(incoming.glob("*")) if incoming.exists() else True
     assert (site.home / ".modoseru" / NAME / "generations" / generation / "summary.json").exists()
 
 
-async def test_a_piece_whose_turn_passed_goes_again_with_those_behind_it() -> None:
-    """The server took the first two of three, and the answer to the second was a refusal: nothing is missing after."""
-    there = bytearray()
-    refusals = [AgentError("bad_request", "the piece does not fit what is there")]
+@pytest.mark.asyncio(loop_scope="session")
+async def test_a_connection_that_is_cut_on_the_way_goes_on_behind_what_arrived(
+    lab: Lab, on_folder: Machine, site: LabSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (site.root / "wp-content/uploads/large.jpg").write_bytes(os.urandom(24_000_000))
+    generation = await asyncio.to_thread(on_folder.copied, NAME)
+    shutil.rmtree(site.home / ".modoseru" / NAME)
+    lay_down, begun = Agent.receive, list[int]()
 
-    class Server:
-        async def receive(self, _transfer: str, _what: str, _size: int, at: int, content: bytes) -> int:
-            if at == 10 and refusals:
-                raise refusals.pop()
-            assert at <= len(there)
-            there[at:] = content
-            return len(there)
+    async def cut_once(  # noqa: PLR0917 - as what it stands for
+        self: Agent, transfer: str, what: str, size: int, offset: int, content: AsyncIterator[bytes | memoryview]
+    ) -> int:
+        async def blocks() -> AsyncIterator[bytes | memoryview]:
+            crossed = 0
+            async for block in content:
+                yield block
+                crossed += len(block)
+                if crossed > 8_000_000 and begun == [0]:
+                    begun.append(offset)
+                    lab.cut_ssh(site)
 
-        async def received(self, _transfer: str, _what: str, _size: int) -> int:
-            return len(there)
+        if size > 20_000_000:
+            begun.append(offset)
+        return await lay_down(self, transfer, what, size, offset, blocks())
 
-    pipe = _Pipe(cast("Any", Server()), "f" * 16, Part("manifest", 30, "0" * 64), "manifest")
-    for at, content in ((0, b"0123456789"), (10, b"abcdefghij")):
-        pipe.send(at, content)
-    assert await pipe.landed() == 10
-    assert await pipe.landed() == 20
-    pipe.send(20, b"ABCDEFGHIJ")
-    assert await pipe.landed() == 30
-    assert bytes(there) == b"0123456789abcdefghijABCDEFGHIJ"
+    monkeypatch.setattr(Agent, "receive", cut_once)
+    async with on_folder.program.session() as session:
+        target = session.fleet.site(NAME)
+        kept = await vault_verify.chosen(session, target, generation)
+        intent = vault_plan.bring(target, kept, Identity.read(on_folder.identity))
+        ends = [event async for event in guard.start(session, intent, confirmed=True) if isinstance(event, Finished)]
+    assert [end.outcome for end in ends] == [Outcome.DONE]
+    assert begun[:2] == [0, 0]
+    assert begun[2] > 4_000_000
+    assert (site.home / ".modoseru" / NAME / "generations" / generation / "summary.json").exists()

@@ -195,6 +195,8 @@ class WebSettings(_Table, frozen=True, kw_only=True):
     connect: Annotated[str, Meta(pattern=r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}\Z")] | None = None
     """`host:port` to connect to in place of what DNS says."""
     ca_file: Text | None = None
+    pages: Annotated[tuple[Text, ...], Meta(max_length=12)] = ()
+    """Pages that must stay as they are through an update, below the URL; absent, the site names twelve itself."""
 
 
 class DomainSettings(_Table, frozen=True, kw_only=True):
@@ -560,6 +562,21 @@ class Note(Event, frozen=True, kw_only=True):
     """What it is about (a plugin's slug, a path), where it is about one thing."""
 
 
+class Sample(Struct, frozen=True, kw_only=True):
+    """How a page was before a change, fetched twice: what moves by itself lies between the least and the most."""
+
+    path: str
+    """With its query, below the site's URL; the front page: empty."""
+    status: int | None = None
+    problem: str | None = None
+    title: str | None = None
+    letters: tuple[int, int] = (0, 0)
+    """Least and most of its visible text."""
+    elements: tuple[int, int] = (0, 0)
+    forms: int = 0
+    latency_s: float = 0.0
+
+
 class Expected(Struct, frozen=True, kw_only=True):
     """What a look from outside is measured by; it travels with the operation, so that any client can look."""
 
@@ -571,6 +588,8 @@ class Expected(Struct, frozen=True, kw_only=True):
     """False: the site could not be reached at all from outside before the operation began."""
     page: str | None = None
     """One more page that must be there, relative to the site's URL: `?p=12` of a post that was brought back."""
+    samples: tuple[Sample, ...] = ()
+    """Pages that have to be as they were, where the change is none of content."""
 
 
 class Asked(Event, frozen=True, kw_only=True):

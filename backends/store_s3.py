@@ -11,6 +11,8 @@ import asyncio
 import base64
 import contextlib
 import datetime as dt
+import functools
+import gc
 import hashlib
 import ssl
 from collections.abc import AsyncIterator
@@ -92,6 +94,7 @@ class S3Store:
                     "s3", region_name=region, endpoint_url=self._settings.endpoint, verify=verify, config=self._config
                 )
             )
+            _leave_models_alone()
         except FAILURES as error:
             raise refused(error, "CreateSession", self.place, self._profile) from None
         return self
@@ -314,6 +317,12 @@ def _load_models(session: AioSession) -> None:
     loader.load_service_model("s3", "endpoint-rule-set-1")
     for name in ("endpoints", "partitions", "_retry", "sdk-default-configuration"):
         loader.load_data(name)
+
+
+@functools.cache
+def _leave_models_alone() -> None:
+    """botocore's descriptions stay as long as the program does: to go over all of them for garbage takes 70 ms."""
+    gc.freeze()
 
 
 def _in_seconds(lock: Lock) -> Lock:

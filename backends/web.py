@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 BODY_LIMIT = 2 * 1024 * 1024
 ANSWER_LIMIT = 4096
 PAGES = 10
+AT_ONCE = 3
+"""Pages of one site fetched at once: as a browser would, and no more than a small host bears."""
 LARGE = 256 * 1024
 """Bytes from which a page is judged in a thread: 2 MiB take 50 to 100 ms."""
 SETUP = ("/wp-admin/install.php", "/wp-admin/setup-config.php")
@@ -70,6 +72,20 @@ class Web:
             return await look(
                 url, connect=connect, ca_file=ca_file, timeout=timeout, expect=expect, secret=secret, now=now
             )
+
+    async def measured(
+        self,
+        url: str,
+        names: Sequence[str],
+        *,
+        connect: str | None = None,
+        ca_file: str | None = None,
+        timeout: float = 10.0,
+        secret: str | None = None,
+    ) -> list[Measured]:
+        """`measured`, when it is its turn."""
+        async with self._turn:
+            return await measured(url, names, connect=connect, ca_file=ca_file, timeout=timeout, secret=secret)
 
     async def visit(
         self,
@@ -128,7 +144,7 @@ async def look(
     connected = await asyncio.to_thread(_loaded)
     async with connected(target, trusted, {PASS: secret} if secret else {}) as client:
         for name in ("", *expect.pages[:PAGES]):
-            shown, found = await _look_at(client, url, name, expect, timeout)
+            shown, found, _ = await _look_at(client, url, name, expect, timeout)
             looks.append(shown)
             faults += found
             if shown.http_status is None:
@@ -146,6 +162,39 @@ async def look(
         bytes=front.bytes,
         pages=tuple(looks),
     )
+
+
+class Measured(Struct, frozen=True):
+    """A page, and how much of it there is."""
+
+    look: PageLook
+    measure: pages.Measure
+
+
+async def measured(
+    url: str,
+    names: Sequence[str],
+    *,
+    connect: str | None = None,
+    ca_file: str | None = None,
+    timeout: float = 10.0,
+    secret: str | None = None,
+) -> list[Measured]:
+    """Each of `names` below the URL in its order, a few at once; the front page where one is empty.
+
+    Raises ValueError where the URL is none; never for what the network does.
+    """
+    target, trusted = endpoint(url, connect), await trust(ca_file)
+    connected = await asyncio.to_thread(_loaded)
+    turns = asyncio.Semaphore(AT_ONCE)
+    async with connected(target, trusted, {PASS: secret} if secret else {}) as client:
+
+        async def one(name: str) -> Measured:
+            async with turns:
+                shown, _, page = await _look_at(client, url, name, Expectation(), timeout)
+            return Measured(shown, await asyncio.to_thread(pages.measure, page))
+
+        return await asyncio.gather(*(one(name) for name in names))
 
 
 async def visit(
@@ -209,7 +258,7 @@ def _loaded() -> Callable[[Endpoint, ssl.SSLContext, dict[str, str]], AbstractAs
 
 async def _look_at(
     client: Client, url: str, name: str, expect: Expectation, timeout: float
-) -> tuple[PageLook, list[pages.Fault]]:
+) -> tuple[PageLook, list[pages.Fault], pages.Page]:
     """One page as a visitor gets it; the front page where `name` is empty."""
     asked = _below(url, name) if name else url
     got = await client.fetch(asked, BODY_LIMIT, timeout)
@@ -231,7 +280,7 @@ async def _look_at(
         # Hosts filter login pages: 401, 403 and 429 there are a baseline, not a failure (FACTS 14).
         found = [] if got.status in {401, 403, 429} else found
         found = [pages.Fault(_weight(fault, got.status), f"{visible(name, 100)}: {fault.problem}") for fault in found]
-    return shown, found
+    return shown, found, page
 
 
 def _weight(fault: pages.Fault, status: int | None) -> State:

@@ -135,6 +135,7 @@ class Twin:
             "cancel": self._cancel,
             "recover": self._recover,
             "page": self._page,
+            "pages": self._pages,
             "mark": self._mark,
             "checksums": self._checksums,
         }
@@ -187,6 +188,12 @@ class Twin:
         reply: Reply = to_builtins(found, builtin_types=(dt.datetime,))
         del reply["site"]
         return reply
+
+    async def _pages(self, site: DemoSite, _state: Path, _request: Request, _say: Say) -> Reply:
+        await self.runtime.run(site.make)
+        posts = (await self.runtime.run(site.tables))["posts"]
+        newest = max(posts, key=lambda post: str(post["date"]), default=None)
+        return {"pages": [f"?p={newest['id']}"] if newest else []}
 
     async def _send(self, site: DemoSite, state: Path, request: Request, say: Say) -> Reply:
         piece, reply = await self.runtime.run(send, Archive(site, state), request)

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 from msgspec import Struct
 
-from backends.records import Asked, Expected, Health, PageLook, Site
-from backends.web import Expectation
+from backends import samples
+from backends.records import Asked, Expected, Health, PageLook, Sample, Site
+from backends.web import Expectation, Measured
 
 if TYPE_CHECKING:
     from app.session import Session
@@ -47,10 +50,17 @@ async def before(session: Session, site: Site) -> Expected:
     return Expected(title=front.title, before=front.problem, seen=front.http_status is not None)
 
 
-def travelling(expected: Expected, *, title: bool, page: str | None = None) -> dict[str, str | bool | None]:
+async def sampled(session: Session, site: Site, paths: Sequence[str]) -> tuple[Sample, ...]:
+    """The pages as they are, each looked at twice. Raises ValueError where the site's URL is none."""
+    first, second = [await _measured(session, site, paths) for _ in range(2)]
+    return tuple(samples.sample(*of) for of in zip(paths, first, second, strict=True))
+
+
+def travelling(expected: Expected, *, title: bool, page: str | None = None) -> dict[str, Any]:
     """As the request carries it. `title`: the change must not alter the front page's title. `page` must be there."""
     kept = expected.title if title else None
-    return {"title": kept, "before": expected.before, "seen": expected.seen, "page": page}
+    found = {"title": kept, "before": expected.before, "seen": expected.seen, "page": page}
+    return found | ({"samples": msgspec.to_builtins(expected.samples)} if expected.samples else {})
 
 
 async def judge(session: Session, site: Site, asked: Asked) -> Judgement:
@@ -66,11 +76,40 @@ async def judge(session: Session, site: Site, asked: Asked) -> Judgement:
     if asked.subject == "reset":
         return Judgement(True, "opcache was reset" if reset else "opcache was not reset")
     expected = asked.expect or Expected()
-    found = verdict(await _health(session, site, expected.page, secret), expected)
+    found = await _looked(session, site, expected, secret)
     if found.keep and not reset:
         await asyncio.sleep(REVALIDATED)
-        found = verdict(await _health(session, site, expected.page, secret), expected)
+        found = await _looked(session, site, expected, secret)
     return found
+
+
+async def _looked(session: Session, site: Site, expected: Expected, secret: str | None) -> Judgement:
+    found = verdict(await _health(session, site, expected.page, secret), expected)
+    if not (found.keep and expected.samples):
+        return found
+    differing = await _differing(session, site, expected.samples, secret)
+    if differing:
+        # A page that a busy server gave badly once is right the second time.
+        again = [one for one in expected.samples if one.path in differing]
+        differing = await _differing(session, site, again, secret)
+    if differing:
+        path, why = next(iter(differing.items()))
+        more = f"; and {len(differing) - 1} more" if len(differing) > 1 else ""
+        return Judgement(False, f"{f'/{path}' if path else 'the front page'}: {why}{more}")
+    return Judgement(True, f"{found.detail}; {len(expected.samples)} pages are as they were")
+
+
+async def _differing(session: Session, site: Site, before: Sequence[Sample], secret: str | None) -> dict[str, str]:
+    """By the path of each page that is not as it was, what differs."""
+    now = await _measured(session, site, [one.path for one in before], secret)
+    told = {one.path: samples.difference(one, after) for one, after in zip(before, now, strict=True)}
+    return {path: why for path, why in told.items() if why is not None}
+
+
+async def _measured(session: Session, site: Site, paths: Sequence[str], secret: str | None = None) -> list[Measured]:
+    return await session.web.measured(
+        site.url, paths, connect=site.web.connect, ca_file=site.web.ca_file, timeout=TIMEOUT, secret=secret
+    )
 
 
 def verdict(health: Health, expected: Expected) -> Judgement:

@@ -7,6 +7,7 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec import Struct
 
 from app.operations import look
@@ -87,6 +88,8 @@ async def plan(session: Session, site: Site, slugs: Sequence[str] | None = None)
             f"{site.name} is failing already: {expected.before}",
             "bring it back first; an update could not be judged",
         )
+    paths = site.web.pages or await session.agent(site).pages()
+    expected = msgspec.structs.replace(expected, samples=await look.sampled(session, site, ["", *paths]))
     return Intent(
         kind="update",
         site=site,

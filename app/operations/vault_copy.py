@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
@@ -71,13 +71,12 @@ async def copy(session: Session, site: Site, wanted: Copy) -> AsyncGenerator[Any
     recipients = Recipients(vault.recipients(session))
     yield Step(at=_now(), name="prepare")
     agent = session.agent(site)
-    bring = await summary_of(agent, site, wanted.generation)
-    kept = (await session.journal.seals(site.name)).get(wanted.generation)
-    if kept is not None and kept != bring.seal:
-        raise AgentError(
-            "damaged", f"{wanted.generation} is not the generation that was sealed", f"see modoseru verify {site.name}"
-        )
-    async with vault.opened(session) as store:
+    async with _meanwhile(summary_of(agent, site, wanted.generation)) as asked, vault.opened(session) as store:
+        bring = await asked
+        kept = (await session.journal.seals(site.name)).get(wanted.generation)
+        if kept is not None and kept != bring.seal:
+            message = f"{wanted.generation} is not the generation that was sealed"
+            raise AgentError("damaged", message, f"see modoseru verify {site.name}")
         lock = vault.lock(settings, _now())
         storing = Storing(store, recipients, vault.scratch(session), lock)
         work = _Copying(session, site, agent, store, storing, bring)
@@ -226,6 +225,17 @@ def first_of(errors: BaseExceptionGroup[ModoseruError]) -> ModoseruError:
     """The error that ended the others."""
     error = errors.exceptions[0]
     return first_of(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+@contextlib.asynccontextmanager
+async def _meanwhile(work: Coroutine[Any, Any, Bring]) -> AsyncGenerator[asyncio.Task[Bring]]:
+    """`work` on its way while something else is opened; it ends with the context."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def _objects(pieces: Sequence[Piece]) -> list[tuple[str, str]]:

@@ -98,6 +98,8 @@ A connection that ends before the last line is cut, never "done".
 | page | token | {"page": "modoseru-TOKEN.php"}: one GET of it below the site's URL renews opcache, answers
                   {"modoseru": TOKEN, "php": "8.2.1", "opcache": bool} and removes it |
 
+| pages | | {"pages": [path and query below the URL…]}: at most 12 that stand for the rest of the site |
+
 A verb that *launches* writes the request to `ops/ID/`, starts a process of its own there, replies
 {"operation": ID, "detached": bool}, then behaves as `follow` from line 0. Operation ids are
 `20261123T021500Z-KIND-HEX6`. Launching on a site whose lock is held gives the error `busy` (its `hint` names the
@@ -220,6 +222,7 @@ SOURCES = (
         "diff",
         "posts",
         "inspect",
+        "pages",
         "main",
     ),
 )
@@ -356,6 +359,10 @@ class CoreHere(msgspec.Struct, frozen=True, kw_only=True):
     version: str | None = None
     locale: str | None = None
     sha256: str | None = None
+
+
+class Pages(msgspec.Struct, frozen=True, kw_only=True):
+    pages: Annotated[tuple[Annotated[str, msgspec.Meta(max_length=1000)], ...], msgspec.Meta(max_length=50)]
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -582,6 +589,10 @@ class Agent:
     async def recover(self) -> None:
         """Rolls what a dead process left behind back, or forward."""
         await self._ask("recover", {}, timeout=600)
+
+    async def pages(self) -> tuple[str, ...]:
+        """Pages that stand for the rest of the site, below its URL: shop, forms, the newest of each kind."""
+        return _decoded(await self._ask("pages", {}), Pages).pages
 
     async def page(self) -> str:
         """Leaves the one-time page that renews opcache on the web side; returns its name."""

@@ -19,15 +19,18 @@ FAULTS = {
     "broken-web": (
         "if (PHP_SAPI !== 'cli') { add_action('init', function () { throw new Error('not on the web'); }); }"
     ),
+    "broken-single": "add_action('wp', function () { if (is_single()) { broken_single_calls_what_is_not_there(); } });",
     "broken-database": "add_action('init', function () { global $wpdb; $wpdb->close(); dead_db(); });",
     "broken-maintenance": (
         "add_action('init', function () {"
         " file_put_contents(ABSPATH . '.maintenance', '<?php $upgrading = ' . time() . ';'); });"
     ),
 }
-"""Slug → what its 1.1 does: fatal on init, parse error, empty 200, fatal on the web alone, "error establishing a
-database connection", `.maintenance` written anew at every request."""
-MADE = (GOOD, SLOW, *FAULTS)
+"""Slug → what its 1.1 does: fatal on init, parse error, empty 200, fatal on the web alone, fatal where one post is
+shown, "error establishing a database connection", `.maintenance` written anew at every request."""
+FORM = "form-plugin"
+"""Its 1.0 puts a form where `[form-plugin]` stands; its 1.1 has forgotten that."""
+MADE = (GOOD, SLOW, FORM, *FAULTS)
 THEME = "good-theme"
 VERSIONS = ("1.0", "1.1")
 
@@ -73,6 +76,8 @@ def build_packages(folder: Path) -> None:
 
 def _plugin(slug: str, version: str) -> dict[str, str]:
     body = FAULTS[slug] if slug in FAULTS and version == "1.1" else HEAD.format(slug=slug, version=version)
+    if slug == FORM and version == "1.0":
+        body += f"\nadd_shortcode('{FORM}', function () {{ return '<form method=post><input name=mail></form>'; }});"
     return {
         f"{slug}/{slug}.php": MAIN.format(name=slug.replace("-", " ").title(), slug=slug, version=version, body=body),
         f"{slug}/readme.txt": f"=== {slug} ===\nStable tag: {version}\n\n変更履歴: {version}\n",

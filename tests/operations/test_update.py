@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.lab import Lab, LabSite
-from tests.lab.plugins import FAULTS, GOOD
+from tests.lab.plugins import FAULTS, FORM, GOOD
 from tests.operations.program import Program, Visitor
 
 pytestmark = pytest.mark.lab
@@ -55,6 +55,8 @@ def test_every_breaking_plugin_is_put_back_alone_and_visitors_see_the_page_but_f
     assert "empty" in put_back["broken-white"]
     assert "500" in put_back["broken-web"]
     assert "503" in put_back["broken-maintenance"]
+    assert "status 500" in put_back["broken-single"]
+    assert "/?s=a" not in put_back["broken-single"]
 
     status, body = lab.fetch(site)
     assert status == 200
@@ -110,6 +112,26 @@ def test_only_what_is_named_is_updated(lab: Lab, fresh_site: Fresh, program: Pro
     text = program("update", site.name, "--only", "broken-init", "--yes", code=1)
     assert f"{site.name}: update taken back" in text.out
     assert "the site is as before" in text.out
+
+
+def test_a_page_of_a_plugin_that_lost_its_form_is_missed_and_named(
+    lab: Lab, fresh_site: Fresh, program: Program
+) -> None:
+    site = fresh_site("minato.example")
+    lab.put_plugin(site, FORM)
+    columns = "post_title, post_name, post_type, post_status, post_content, post_excerpt, to_ping, pinged"
+    columns += ", post_content_filtered, post_date, post_date_gmt, post_modified, post_modified_gmt"
+    values = f"'お問い合わせ', 'toiawase', 'page', 'publish', '<p>[{FORM}]</p>', '', '', '', ''" + ", '2020-01-01'" * 4
+    lab.sql(site, f"INSERT INTO `{site.db_prefix}posts` ({columns}) VALUES ({values})")
+    lab.wporg.offer({FORM: "1.1"})
+    done = program("update", site.name, "--yes", "--json", "--progress", "json", code=1)
+    (why,) = [one["text"] for one in done.events if one["type"] == "note" and one["code"] == "put_back"]
+    assert "toiawase" in why or "page_id=" in why
+    assert why.endswith("a form is gone: 1, before 2")
+    assert f"<meta name='{FORM}' content='1.0'>" in lab.fetch(site)[1]
+    program.write_site(site, {"web.pages": ["wp-login.php"]})
+    done = program("update", site.name, "--yes", "--json").json
+    assert done["outcome"] == "done"
 
 
 def test_updates_that_could_not_be_asked_for_are_not_told_as_none(

@@ -274,16 +274,28 @@ async def diff(options: Options, *, site: str, generation: str | None, full: boo
 
 @command(main)
 @click.argument("sites", nargs=-1, metavar="[SITE]...")
-async def updates(options: Options, sites: tuple[str, ...]) -> int:
+@click.option("--hold", metavar="SLUG", help="Keep one from being applied on these sites.")
+@click.option("--why", default="held by an operator", help="What is told with --hold.")
+@click.option("--let-go", metavar="SLUG", help="Let one be applied again that was held, or that broke a page.")
+async def updates(options: Options, sites: tuple[str, ...], hold: str | None, why: str, let_go: str | None) -> int:
     """Pending updates, asked of wordpress.org now by the sites' own update code.
 
-    Exit status 1 where a site could not ask.
+    One that broke a page when it was tried is held, with the reason, until it is let go. Exit status 1 where a site
+    could not ask.
     """
     from app import speaking
+    from app.operations import guard, holding
     from app.operations import update as plans
 
     async with _session(options) as session:
-        found = await plans.pending_of(session, _chosen(session, sites))
+        chosen = _chosen(session, sites)
+        for site in chosen if hold or let_go else ():
+            guard.writable(session, site, "nothing is held or let go")
+            if hold:
+                await holding.hold(session, site, hold, why)
+            if let_go:
+                await holding.let_go(session, site, let_go)
+        found = await plans.pending_of(session, chosen)
         speaking.updates(found, as_json=options.as_json)
     return 1 if any(one.problem for one in found) else 0
 
@@ -580,14 +592,28 @@ async def release(options: Options, site: str, yes: bool) -> int:
 @command(main)
 @click.argument("sites", nargs=-1, required=True, metavar="SITE...")
 @click.option("--only", multiple=True, metavar="SLUG", help="Only these items.")
+@click.option("--back", metavar="SLUG", help="Put one plugin or theme back to what it was before its last update.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-async def update(options: Options, sites: tuple[str, ...], only: tuple[str, ...], yes: bool) -> int:
-    """Update what is pending, one item at a time; an item that breaks a page is put back alone."""
+async def update(options: Options, sites: tuple[str, ...], only: tuple[str, ...], back: str | None, yes: bool) -> int:
+    """Update what is pending, one item at a time; an item that breaks a page is put back alone.
+
+    With --back its files come from the generation that the update made first, and it is held; the database stays.
+    """
     from app import performing
+    from app.operations import back as returns
+    from app.operations import holding
     from app.operations import update as plans
 
     async with _session(options) as session:
         chosen = _chosen(session, sites)
+        if back is not None:
+            ended = await performing.performed(
+                session, chosen, lambda one: returns.plan(session, one, back), options, yes=yes
+            )
+            for site, one in zip(chosen, ended, strict=True):
+                if performing.went_well(one):
+                    await holding.hold(session, site, back, "put back by hand")
+            return performing.concluded(chosen, ended, options)
         return await performing.perform(
             session, chosen, lambda one: plans.plan(session, one, only or None), options, yes=yes
         )

@@ -22,6 +22,7 @@ from backends.records import (
     GenerationState,
     Gone,
     Health,
+    Held,
     Inspection,
     Site,
     SiteStatus,
@@ -147,6 +148,7 @@ class Known(Struct, frozen=True, kw_only=True):
     drill_vault: Drill | None = None
     """The last one of a generation of the vault, with the time that it took to bring it."""
     gone: tuple[Gone, ...] = ()
+    held: Held = Held()
 
 
 def status(site: Site, known: Known, now: dt.datetime) -> SiteStatus:
@@ -183,5 +185,5 @@ def status(site: Site, known: Known, now: dt.datetime) -> SiteStatus:
         certificate=certificate,
         domain=domain,
         versions=versions,
-        updates=tuple(inspection.updates) if inspection is not None and inspection.updates_checked else None,
+        updates=known.held.marked(inspection.updates) if inspection and inspection.updates_checked else None,
     )

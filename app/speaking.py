@@ -55,7 +55,7 @@ _GENERATION_FIELDS = (
     *("id", "tier", "created", "bytes", "files", "tables", "rows", "state", "pinned", "sealed"),
     *("verified_at", "drilled_at", "locked_until"),
 )
-_UPDATE_FIELDS = ("kind", "slug", "from_", "to", "security")
+_UPDATE_FIELDS = ("kind", "slug", "from_", "to", "security", "held")
 _WORDS = {
     None: "running",
     Outcome.DONE: "done",
@@ -288,7 +288,8 @@ def updates(known: Sequence[Pending], *, as_json: bool) -> None:
             continue
         _line(f"{one.name}: {f'{len(one.updates)} pending' if one.updates else 'up to date'}")
         for update in one.updates or ():
-            _line(f"  {update.kind:<11} {update.slug}  {update.from_ or '?'} → {update.to or '?'}")
+            held = f"  held: {update.held}" if update.held else ""
+            _line(f"  {update.kind:<11} {update.slug}  {update.from_ or '?'} → {update.to or '?'}{held}")
 
 
 def _pending(one: Pending) -> dict[str, Any]:

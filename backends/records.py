@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct, field
+from msgspec.structs import replace
 
 # ---------------------------------------------------------------- bounded words
 
@@ -328,6 +330,26 @@ class Update(Struct, frozen=True, kw_only=True):
     to: str | None = None
     security: bool | None = None
     name: str | None = None
+    held: str | None = None
+    """Why it is not applied until an operator lets it go; known to this machine alone."""
+
+
+class HeldItem(Struct, frozen=True, kw_only=True):
+    slug: str
+    why: str
+    at: Moment
+    who: str
+
+
+class Held(Struct, frozen=True, kw_only=True):
+    """What of a site's updates is held."""
+
+    items: tuple[HeldItem, ...] = ()
+
+    def marked(self, updates: Sequence[Update]) -> tuple[Update, ...]:
+        """`updates`, each with why it is held; what a server says of that counts for nothing."""
+        why = {one.slug: one.why for one in self.items}
+        return tuple(replace(one, held=why.get(one.slug)) for one in updates)
 
 
 class Drill(Struct, frozen=True, kw_only=True):

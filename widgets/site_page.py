@@ -265,9 +265,9 @@ def _pending(status: SiteStatus, limit: int) -> list[Line]:
     lines = [_heading(tr("Updates"), len(status.updates))]
     for update in sorted(status.updates, key=lambda update: not update.security)[:limit]:
         change = f"{said(update.from_, 20) or '?'} → {said(update.to, 20) or '?'}"
-        lines.append(
-            (Cell("  "), *update_line(update.kind, said(update.name or update.slug, 60), change, update.security))
-        )
+        held = Cell("  " + tr("held: {why}", why=said(update.held, 80)) if update.held else "", Tone.DIM)
+        line = update_line(update.kind, said(update.name or update.slug, 60), change, update.security)
+        lines.append((Cell("  "), *line, held))
     return lines + _more(len(status.updates), limit)
 
 

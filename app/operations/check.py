@@ -23,6 +23,7 @@ from backends.records import (
     Generation,
     Gone,
     Health,
+    Held,
     Inspection,
     ModoseruError,
     Site,
@@ -62,7 +63,7 @@ async def last_known(session: Session, sites: Sequence[Site] | None = None) -> l
     contact, generations = await all_of("contact", Contact), await all_of("generations", SealedGenerations)
     drill = await all_of("drill", Drill)
     drill_vault = await all_of("drill_vault", Drill)
-    off_site = await all_of("vault", OffSite)
+    off_site, held = await all_of("vault", OffSite), await all_of("held", Held)
     now = dt.datetime.now(dt.UTC)
 
     def known(name: str) -> Known:
@@ -80,6 +81,7 @@ async def last_known(session: Session, sites: Sequence[Site] | None = None) -> l
             ),
             drill=_first(drill, name),
             drill_vault=_first(drill_vault, name),
+            held=_first(held, name) or Held(),
             gone=seen[0].gone if seen else (),
         )
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from app import policy
-from app.operations import check, core, here, isolate, look, transfer, update, vault_bring, vault_copy
+from app.operations import check, core, here, holding, isolate, look, transfer, update, vault_bring, vault_copy
 from app.operations.intent import Intent, Proof
 from app.operations.patience import FIRST_PAUSE, LONGEST_PAUSE, PATIENCE, jittered, passes
 from app.operations.summary import summarise
@@ -352,6 +352,7 @@ class _Attended:
             with contextlib.suppress(ModoseruError):
                 await check.inside(self._session, self._site)
         if self._kind == "update":
+            await holding.hold_what_broke(self._session, self._site, self._events)
             with contextlib.suppress(ModoseruError):  # WordPress forgets what is pending when it updates
                 await update.pending(self._session, self._site)
         if self._kind == "isolate" and finished.outcome in {Outcome.DONE, Outcome.NEEDS_HAND}:

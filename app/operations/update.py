@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from app.operations import look
+from app.operations import holding, look
 from app.operations.backup import retention
 from app.operations.intent import Intent
 from backends.records import ModoseruError, Site, Update
@@ -61,13 +61,13 @@ async def pending(session: Session, site: Site) -> tuple[Update, ...]:
             f"{site.name} could not ask wordpress.org for updates",
             "let its server reach api.wordpress.org",
         )
-    return inspection.updates
+    return (await holding.held(session, site)).marked(inspection.updates)
 
 
 async def plan(session: Session, site: Site, slugs: Sequence[str] | None = None) -> Intent:
     """The pending updates named by `slugs`, or all of them.
 
-    Raises ModoseruError: nothing_to_update, unknown_item, already_failing, and as `pending` does.
+    Raises ModoseruError: nothing_to_update, unknown_item, held, already_failing, and as `pending` does.
     """
     offered = await pending(session, site)
     unknown = sorted(set(slugs or ()) - {one.slug for one in offered})
@@ -76,11 +76,13 @@ async def plan(session: Session, site: Site, slugs: Sequence[str] | None = None)
             "unknown_item", f"no update of {', '.join(unknown)} is offered to {site.name}", "see modoseru updates"
         )
     chosen = sorted(
-        (one for one in offered if slugs is None or one.slug in slugs),
+        (one for one in offered if (one.held is None if slugs is None else one.slug in slugs)),
         key=lambda one: (ORDER.get(one.kind, 9), one.slug),
     )
+    holding.refuse_held(site, chosen)
     if not chosen:
-        raise ModoseruError("nothing_to_update", f"nothing is to be updated on {site.name}", "")
+        hint = f"what is pending is held: see modoseru updates {site.name}" if offered else ""
+        raise ModoseruError("nothing_to_update", f"nothing is to be updated on {site.name}", hint)
     expected = await look.before(session, site)
     if expected.before is not None:
         raise ModoseruError(

@@ -47,7 +47,10 @@ class Updates(Dialog[tuple[str, ...]]):
         self._updates = sorted(updates, key=lambda update: (not update.security, update.kind, update.slug))
 
     def body(self) -> Iterable[Widget]:
-        rows = [Selection(_line(update), update.slug, initial_state=True) for update in self._updates]
+        rows = [
+            Selection(_line(update), update.slug, initial_state=not update.held, disabled=update.held is not None)
+            for update in self._updates
+        ]
         yield _Choice(*rows)
         yield Static(id="count")
 
@@ -83,4 +86,5 @@ class Updates(Dialog[tuple[str, ...]]):
 def _line(update: Update) -> Text:
     change = f"{said(update.from_, 20) or '?'} → {said(update.to, 20) or '?'}"
     security = f"  ! {tr('security')}" if update.security else ""
-    return Text(f"{fit(said(update.name or update.slug, 60), 32)} {change}{security}")
+    held = f"  {tr('held: {why}', why=said(update.held, 80))}" if update.held else ""
+    return Text(f"{fit(said(update.name or update.slug, 60), 32)} {change}{security}{held}")

@@ -48,6 +48,7 @@ UPDATE = {
     "from": Or(str, None),
     "to": Or(str, None),
     "security": Or(bool, None),
+    "held": Or(str, None),
 }
 GENERATION = {
     "id": str,

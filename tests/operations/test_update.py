@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from app.operations import back
 from tests.lab import Lab, LabSite
 from tests.lab.plugins import FAULTS, FORM, GOOD
 from tests.operations.program import Program, Visitor
@@ -72,6 +73,8 @@ def test_every_breaking_plugin_is_put_back_alone_and_visitors_see_the_page_but_f
     assert [one["id"] for one in generations] == [done["generation"]]
     left = program("updates", site.name, "--json").json["sites"][0]["updates"]
     assert {one["slug"] for one in left} == set(FAULTS)
+    assert all(one["held"] == put_back[one["slug"]].partition(" was put back: ")[2] for one in left)
+    assert program("update", site.name, "--yes", "--json", code=1).error["code"] == "nothing_to_update"
     program("undo", site.name, "--yes")
     assert marks(lab.fetch(site)[1]) == {f"{slug} 1.0" for slug in slugs}
 
@@ -109,6 +112,16 @@ def test_only_what_is_named_is_updated(lab: Lab, fresh_site: Fresh, program: Pro
     assert marks(lab.fetch(site)[1]) == {f"{GOOD} 1.1", "broken-init 1.0"}
     refused = program("update", site.name, "--only", "no-such-plugin", "--yes", "--json", code=1).error
     assert refused["code"] == "unknown_item"
+    held = program("update", site.name, "--only", "broken-init", "--yes", "--json", code=1).error
+    assert (held["code"], held["hint"]) == ("held", f"modoseru updates {site.name} --let-go broken-init")
+    assert "  held: " in program("updates", site.name).out
+    left = program("updates", site.name, "--let-go", "broken-init", "--json").json["sites"][0]["updates"]
+    assert [(one["slug"], one["held"]) for one in left] == [("broken-init", None)]
+    assert program("updates", site.name, "--let-go", "broken-init", "--json", code=1).error["code"] == "not_held"
+    program("updates", site.name, "--hold", "broken-init", "--why", "the client has a sale")
+    (status,) = program("status", site.name, "--json").json["sites"]
+    assert [one["held"] for one in status["updates"]] == ["the client has a sale"]
+    program("updates", site.name, "--let-go", "broken-init")
     text = program("update", site.name, "--only", "broken-init", "--yes", code=1)
     assert f"{site.name}: update taken back" in text.out
     assert "the site is as before" in text.out
@@ -129,9 +142,38 @@ def test_a_page_of_a_plugin_that_lost_its_form_is_missed_and_named(
     assert "toiawase" in why or "page_id=" in why
     assert why.endswith("a form is gone: 1, before 2")
     assert f"<meta name='{FORM}' content='1.0'>" in lab.fetch(site)[1]
+    program("updates", site.name, "--let-go", FORM)
     program.write_site(site, {"web.pages": ["wp-login.php"]})
     done = program("update", site.name, "--yes", "--json").json
     assert done["outcome"] == "done"
+
+
+async def test_one_item_goes_back_later_and_its_tables_are_named(lab: Lab, fresh_site: Fresh, program: Program) -> None:
+    site = fresh_site("minato.example")
+    for slug in (GOOD, FORM):
+        lab.put_plugin(site, slug)
+    refused = program("update", site.name, "--back", GOOD, "--yes", "--json", code=1).error
+    assert refused["code"] == "never_updated"
+    lab.wporg.offer({GOOD: "1.1", FORM: "1.1"})
+    first = program("update", site.name, "--only", GOOD, "--yes", "--json").json
+    program("update", site.name, "--only", FORM, "--yes")
+    lab.sql(site, f"CREATE TABLE `{site.db_prefix}good_new` (id int PRIMARY KEY)")
+    assert marks(lab.fetch(site)[1]) == {f"{GOOD} 1.1"}
+
+    async with program.session() as session:
+        intent = await back.plan(session, session.fleet.site(site.name), GOOD)
+    assert (intent.danger, intent.typed) == (True, None)
+    assert intent.question.startswith(f"Put plugin {GOOD} of {site.name} back to what it was before ")
+    assert f"Tables made since then stay: {site.db_prefix}good_new." in intent.stays
+    done = program("update", site.name, "--back", GOOD, "--yes", "--json").json
+    assert (done["kind"], done["outcome"], done["generation"]) == ("restore", "done", first["generation"])
+    assert marks(lab.fetch(site)[1]) == {f"{GOOD} 1.0"}
+    assert (site.root / f"wp-content/plugins/{GOOD}/includes/tools-1.0.php").exists()
+    assert not (site.root / f"wp-content/plugins/{GOOD}/includes/tools-1.1.php").exists()
+    assert (site.root / f"wp-content/plugins/{FORM}/includes/tools-1.1.php").exists()
+    assert ("good_new",) in [(name.removeprefix(site.db_prefix),) for (name,) in lab.sql(site, "SHOW TABLES")]
+    left = program("updates", site.name, "--json").json["sites"][0]["updates"]
+    assert [(one["slug"], one["held"]) for one in left] == [(GOOD, "put back by hand")]
 
 
 def test_updates_that_could_not_be_asked_for_are_not_told_as_none(

@@ -330,8 +330,12 @@ class Update(Struct, frozen=True, kw_only=True):
     to: str | None = None
     security: bool | None = None
     name: str | None = None
+    blocked: str | None = None
+    """Why it cannot be applied on this site."""
+    needs: tuple[str, ...] = ()
+    """Slugs of plugins that it cannot do without."""
     held: str | None = None
-    """Why it is not applied until an operator lets it go; known to this machine alone."""
+    """Why it is not applied: it is blocked, or it is held (by this machine's word) until an operator lets it go."""
 
 
 class HeldItem(Struct, frozen=True, kw_only=True):
@@ -349,7 +353,7 @@ class Held(Struct, frozen=True, kw_only=True):
     def marked(self, updates: Sequence[Update]) -> tuple[Update, ...]:
         """`updates`, each with why it is held; what a server says of that counts for nothing."""
         why = {one.slug: one.why for one in self.items}
-        return tuple(replace(one, held=why.get(one.slug)) for one in updates)
+        return tuple(replace(one, held=one.blocked or why.get(one.slug)) for one in updates)
 
 
 class Drill(Struct, frozen=True, kw_only=True):

@@ -43,8 +43,10 @@ async def hold_what_broke(session: Session, site: Site, events: Sequence[AnyEven
 
 
 def refuse_held(site: Site, named: Sequence[Update]) -> None:
-    """Raises ModoseruError (held) for the first of those that an operator named which is."""
+    """Raises ModoseruError (blocked, held) for the first of those that an operator named which is."""
     for one in named:
+        if one.blocked is not None:
+            raise ModoseruError("blocked", f"{one.slug} cannot be updated on {site.name}: {one.blocked}", "")
         if one.held is not None:
             hint = f"modoseru updates {site.name} --let-go {one.slug}"
             raise ModoseruError("held", f"{one.slug} is held on {site.name}: {one.held}", hint)

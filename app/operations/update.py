@@ -64,10 +64,26 @@ async def pending(session: Session, site: Site) -> tuple[Update, ...]:
     return (await holding.held(session, site)).marked(inspection.updates)
 
 
+def in_order(updates: Sequence[Update]) -> list[Update]:
+    """Each behind what it needs, otherwise by kind and name. Pure; a circle of needs is cut somewhere."""
+    left = {one.slug: one for one in sorted(updates, key=lambda one: (ORDER.get(one.kind, 9), one.slug), reverse=True)}
+    found: list[Update] = []
+
+    def take(one: Update) -> None:
+        for slug in one.needs:
+            if (needed := left.pop(slug, None)) is not None:
+                take(needed)
+        found.append(one)
+
+    while left:
+        take(left.popitem()[1])
+    return found
+
+
 async def plan(session: Session, site: Site, slugs: Sequence[str] | None = None) -> Intent:
     """The pending updates named by `slugs`, or all of them.
 
-    Raises ModoseruError: nothing_to_update, unknown_item, held, already_failing, and as `pending` does.
+    Raises ModoseruError: nothing_to_update, unknown_item, held, blocked, already_failing, and as `pending` does.
     """
     offered = await pending(session, site)
     unknown = sorted(set(slugs or ()) - {one.slug for one in offered})
@@ -75,10 +91,7 @@ async def plan(session: Session, site: Site, slugs: Sequence[str] | None = None)
         raise ModoseruError(
             "unknown_item", f"no update of {', '.join(unknown)} is offered to {site.name}", "see modoseru updates"
         )
-    chosen = sorted(
-        (one for one in offered if (one.held is None if slugs is None else one.slug in slugs)),
-        key=lambda one: (ORDER.get(one.kind, 9), one.slug),
-    )
+    chosen = in_order([one for one in offered if (one.held is None if slugs is None else one.slug in slugs)])
     holding.refuse_held(site, chosen)
     if not chosen:
         hint = f"what is pending is held: see modoseru updates {site.name}" if offered else ""

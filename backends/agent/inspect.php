@@ -215,17 +215,42 @@ function pending_updates()
     $updates = [];
     foreach (get_core_updates() ?: [] as $offer) {
         if (in_array($offer->response, ['upgrade', 'autoupdate'], true)) {
-            $updates[] = ['kind' => 'core', 'slug' => 'wordpress', 'from' => $GLOBALS['wp_version'], 'to' => $offer->current, 'name' => 'WordPress'];
+            $updates[] = ['kind' => 'core', 'slug' => 'wordpress', 'from' => $GLOBALS['wp_version'], 'to' => $offer->current, 'name' => 'WordPress',
+                'blocked' => blocked_because($offer->php_version ?? '', '')];
             break;
         }
     }
     foreach (get_plugin_updates() as $file => $plugin) {
-        $updates[] = ['kind' => 'plugin', 'slug' => plugin_slug($file), 'from' => $plugin->Version, 'to' => $plugin->update->new_version, 'name' => $plugin->Name];
+        $updates[] = ['kind' => 'plugin', 'slug' => plugin_slug($file), 'from' => $plugin->Version, 'to' => $plugin->update->new_version, 'name' => $plugin->Name,
+            'blocked' => blocked_because($plugin->update->requires_php ?? '', $plugin->update->requires ?? ''),
+            'needs' => array_values(array_filter(array_map('trim', explode(',', $plugin->RequiresPlugins ?? ''))))];
     }
     foreach (get_theme_updates() as $slug => $theme) {
-        $updates[] = ['kind' => 'theme', 'slug' => $slug, 'from' => (string) $theme->get('Version'), 'to' => $theme->update['new_version'], 'name' => (string) $theme->get('Name')];
+        $updates[] = ['kind' => 'theme', 'slug' => $slug, 'from' => (string) $theme->get('Version'), 'to' => $theme->update['new_version'], 'name' => (string) $theme->get('Name'),
+            'blocked' => blocked_because($theme->update['requires_php'] ?? '', $theme->update['requires'] ?? '')];
     }
     return $updates;
+}
+
+/** Why an update cannot be applied here, or null. WordPress would refuse it half-way, or somebody else would undo it. */
+function blocked_because($php, $wordpress)
+{
+    if (!wp_is_file_mod_allowed('modoseru_update')) {
+        return 'the site forbids changes of its files (DISALLOW_FILE_MODS)';
+    }
+    if (is_string($php) && $php !== '' && version_compare(PHP_VERSION, $php, '<')) {
+        return "it needs PHP $php, and the site has " . PHP_VERSION;
+    }
+    // A release candidate counts as its release, as in WordPress itself.
+    if (is_string($wordpress) && $wordpress !== '' && version_compare(strtok($GLOBALS['wp_version'], '-'), $wordpress, '<')) {
+        return "it needs WordPress $wordpress, and the site has {$GLOBALS['wp_version']}";
+    }
+    foreach (['.git', '.svn', '.hg'] as $name) {
+        if (is_dir(ABSPATH . $name) || is_dir(WP_CONTENT_DIR . "/$name")) {
+            return "its files are under version control ($name): they are deployed from elsewhere";
+        }
+    }
+    return null;
 }
 
 /** The child that empties a persistent object cache. */

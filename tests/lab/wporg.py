@@ -37,6 +37,7 @@ class Offers(msgspec.Struct, forbid_unknown_fields=True):
     themes: dict[str, str] = {}
     packages: dict[str, str] = {}
     seconds: dict[str, float] = {}
+    needs_php: dict[str, str] = {}
     fail: bool = False
 
 
@@ -65,13 +66,20 @@ class Wporg:
         themes: Mapping[str, str] | None = None,
         core: str | None = None,
         seconds: Mapping[str, float] | None = None,
+        needs_php: Mapping[str, str] | None = None,
         fail: bool = False,
     ) -> None:
         """From now on these are the newest versions, and nothing else is new.
 
         `seconds`: how long a slug's download takes (slow-plugin: five). `fail`: every answer is a 500.
         """
-        offers = Offers(core=core, plugins=dict(plugins or {}), themes=dict(themes or {}), fail=fail)
+        offers = Offers(
+            core=core,
+            plugins=dict(plugins or {}),
+            themes=dict(themes or {}),
+            needs_php=dict(needs_php or {}),
+            fail=fail,
+        )
         slow = {_SLOW: _SLOW_SECONDS, **(seconds or {})}
         for kind, slug, version in (
             *(("plugin", *one) for one in offers.plugins.items()),
@@ -224,7 +232,8 @@ def _plugins(installed: dict[str, str], offers: Offers) -> dict[str, Any]:
             "id": f"w.org/plugins/{slug}", "slug": slug, "plugin": file, "new_version": newest if newer else version,
             "url": f"https://wordpress.org/plugins/{slug}/",
             "package": DOWNLOADS + _download_path("plugin", slug, newest if newer else version),
-            "icons": {}, "banners": {}, "banners_rtl": {}, "requires": "5.0", "tested": "7.1.1", "requires_php": "7.0",
+            "icons": {}, "banners": {}, "banners_rtl": {}, "requires": "5.0", "tested": "7.1.1",
+            "requires_php": offers.needs_php.get(slug, "7.0"),
         }  # fmt: skip
     return {"plugins": new, "no_update": same, "translations": []}
 

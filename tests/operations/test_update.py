@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from app.operations import back
+from app.operations.update import in_order
+from backends.records import Update
 from tests.lab import Lab, LabSite
 from tests.lab.plugins import FAULTS, FORM, GOOD
 from tests.operations.program import Program, Visitor
@@ -148,6 +150,31 @@ def test_a_page_of_a_plugin_that_lost_its_form_is_missed_and_named(
     assert done["outcome"] == "done"
 
 
+def test_what_cannot_be_applied_says_why_and_the_rest_goes_on(lab: Lab, fresh_site: Fresh, program: Program) -> None:
+    site = fresh_site("minato.example")
+    for slug in (GOOD, FORM):
+        lab.put_plugin(site, slug)
+    lab.wporg.offer({GOOD: "1.1", FORM: "1.1"}, needs_php={FORM: "99.0"})
+
+    def held() -> dict[str, str | None]:
+        return {one["slug"]: one["held"] for one in program("updates", site.name, "--json").json["sites"][0]["updates"]}
+
+    told = held()
+    assert told[GOOD] is None
+    assert str(told[FORM]).startswith("it needs PHP 99.0, and the site has ")
+    refused = program("update", site.name, "--only", FORM, "--yes", "--json", code=1).error
+    assert refused["code"] == "blocked"
+    assert program("update", site.name, "--yes", "--json").json["detail"] == f"updated: plugin {GOOD}"
+
+    lab.wporg.offer({FORM: "1.1"})
+    (site.root / ".git").mkdir()
+    assert "version control (.git)" in str(held()[FORM])
+    (site.root / ".git").rmdir()
+    text = site.config_file.read_text()
+    site.config_file.write_text(text.replace("$table_prefix", "define('DISALLOW_FILE_MODS', true);\n$table_prefix", 1))
+    assert "DISALLOW_FILE_MODS" in str(held()[FORM])
+
+
 async def test_one_item_goes_back_later_and_its_tables_are_named(lab: Lab, fresh_site: Fresh, program: Program) -> None:
     site = fresh_site("minato.example")
     for slug in (GOOD, FORM):
@@ -199,3 +226,14 @@ def test_a_site_that_is_failing_already_is_not_updated(lab: Lab, fresh_site: Fre
     lab.wporg.offer({GOOD: "1.1"})
     (site.root / "wp-content" / "mu-plugins" / "broken.php").write_text("<?php if (PHP_SAPI !== 'cli') { broken(); }")
     assert program("update", site.name, "--yes", "--json", code=1).error["code"] == "already_failing"
+
+
+def test_what_a_plugin_needs_is_updated_before_it() -> None:
+    def plugin(slug: str, *needs: str) -> Update:
+        return Update(kind="plugin", slug=slug, needs=needs)
+
+    core, theme = Update(kind="core", slug="wordpress"), Update(kind="theme", slug="a-theme")
+    addon, shop, other = plugin("an-addon", "shop", "gone"), plugin("shop", "zlib"), plugin("zlib")
+    assert in_order([core, addon, theme, other, shop]) == [other, shop, addon, theme, core]
+    assert in_order([plugin("b", "a"), plugin("a", "b")]) == [plugin("b", "a"), plugin("a", "b")]
+    assert in_order([]) == []

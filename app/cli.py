@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import signal
 import sys
 from typing import TYPE_CHECKING, Any
@@ -133,7 +134,7 @@ async def check(options: Options, sites: tuple[str, ...]) -> int:
 
     Exit status: 0 ok, 1 warning, 2 critical, 3 unknown; 2 too where the configuration cannot be read.
     """
-    from app import speaking
+    from app import lifecycle, speaking
     from app.operations import check as checks
 
     async with _session(options) as session:
@@ -144,6 +145,10 @@ async def check(options: Options, sites: tuple[str, ...]) -> int:
             speaking.counted(len(found), len(chosen), one.name, options.progress)
         known = [found[site.name] for site in chosen]
         speaking.statuses(session.fleet, known, as_json=options.as_json)
+        if lifecycle.is_old(dt.datetime.now(dt.UTC).date()):
+            speaking.aside(
+                f"the ends of life of PHP and databases are those known on {lifecycle.TAKEN}: update Modoseru"
+            )
     return speaking.exit_code(known)
 
 
@@ -289,12 +294,15 @@ async def updates(options: Options, sites: tuple[str, ...], hold: str | None, wh
 
     async with _session(options) as session:
         chosen = _chosen(session, sites)
+        if (hold or let_go) and not sites:
+            raise click.UsageError("--hold and --let-go want the sites named")
         for site in chosen if hold or let_go else ():
             guard.writable(session, site, "nothing is held or let go")
-            if hold:
+        if hold:
+            for site in chosen:
                 await holding.hold(session, site, hold, why)
-            if let_go:
-                await holding.let_go(session, site, let_go)
+        if let_go:
+            await holding.let_go(session, chosen, let_go)
         found = await plans.pending_of(session, chosen)
         speaking.updates(found, as_json=options.as_json)
     return 1 if any(one.problem for one in found) else 0
@@ -611,7 +619,8 @@ async def update(options: Options, sites: tuple[str, ...], only: tuple[str, ...]
                 session, chosen, lambda one: returns.plan(session, one, back), options, yes=yes
             )
             for site, one in zip(chosen, ended, strict=True):
-                if performing.went_well(one):
+                # One that nobody sees any more goes on there.
+                if performing.went_well(one) or getattr(one, "code", "") in {"left_running", "lost_sight"}:
                     await holding.hold(session, site, back, "put back by hand")
             return performing.concluded(chosen, ended, options)
         return await performing.perform(

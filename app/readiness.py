@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 from msgspec import Struct
 
-from app import policy
+from app import lifecycle, policy
 from backends.records import (
     Certainty,
     Certificate,
@@ -158,10 +158,13 @@ def status(site: Site, known: Known, now: dt.datetime) -> SiteStatus:
     versions = Versions()
     if inspection is not None:
         engine, version = inspection.database_engine or "", inspection.database_version
+        php = inspection.php_web or inspection.php_cli
         versions = Versions(
             wordpress=inspection.wordpress,
-            php=inspection.php_web or inspection.php_cli,
+            php=php,
             database=f"{engine} {version}".strip() if version else None,
+            php_eol=lifecycle.ends("php", php),
+            database_eol=lifecycle.ends(engine, version),
         )
     health = known.health or Health(state=State.UNKNOWN, problem="not looked at yet")
     isolated = inspection.isolated if inspection is not None else None

@@ -614,7 +614,7 @@ class Expected(Struct, frozen=True, kw_only=True):
     """False: the site could not be reached at all from outside before the operation began."""
     page: str | None = None
     """One more page that must be there, relative to the site's URL: `?p=12` of a post that was brought back."""
-    samples: tuple[Sample, ...] = ()
+    samples: Annotated[tuple[Sample, ...], Meta(max_length=64)] = ()
     """Pages that have to be as they were, where the change is none of content."""
 
 

@@ -32,14 +32,19 @@ def sample(path: str, first: Measured, second: Measured) -> Sample:
     )
 
 
+def is_measure(before: Sample) -> bool:
+    """Whether the page was there before, so that something can be compared with it."""
+    return before.status is not None and before.status < 400
+
+
 def difference(before: Sample, after: Measured) -> str | None:
     """What is wrong with a page that was `before`, in a few words; None where it is as it was."""
-    if before.status is None or before.problem is not None:
-        return None  # it was no measure before
+    if not is_measure(before):
+        return None
     look, measure = after.look, after.measure
     (least, most), took = before.letters, look.latency_s or 0.0
     wrong = (
-        (look.problem is not None, look.problem or ""),
+        (look.problem is not None and look.problem != before.problem, look.problem or ""),
         (look.http_status != before.status, f"status {look.http_status}, before {before.status}"),
         (before.title and not look.title, f"its title is gone, it was “{before.title}”"),
         (measure.letters < least * COLLAPSED - FEW, f"its text is gone: {measure.letters} letters, before {least}"),

@@ -31,6 +31,8 @@ CHANNELS = 6
 """Commands at once on one connection: stock sshd allows about ten sessions (FACTS 10)."""
 STREAMS = 4
 """Of them, how many may be streams: whoever follows must not keep the short commands out."""
+TRANSFERS = 2
+"""Parts of generations at once beside them. Each may take an hour, and waits for its turn as long as it takes."""
 _WIRES = 256
 """Open connections; past it the one that was idle for longest is closed (file descriptors: 1,024 by default)."""
 
@@ -77,6 +79,7 @@ class _Account:
         self.opening: asyncio.Task[_Wire | Refused] | None = None
         self.channels = asyncio.Semaphore(CHANNELS)
         self.streams = asyncio.Semaphore(STREAMS)
+        self.transfers = asyncio.Semaphore(TRANSFERS)
 
     def living(self) -> _Wire | None:
         """The wire, unless it is closed or being retired."""
@@ -132,7 +135,7 @@ class Servers:
         ssh_timeout, answer_too_long past `limit` bytes of stdout, ssh_lost when cut, and whatever connecting raises.
         The command is started at most once after its stdin could have reached it.
         """
-        async with self._session(site, words, stdin, streaming=False) as session:
+        async with self._session(site, words, stdin, kind="command") as session:
             stdout = Stream(session, label(site), limit, quiet=None)
             parts: list[bytes] = []
             size = 0
@@ -158,15 +161,17 @@ class Servers:
         stdin: bytes = b"",
         *,
         ends: bool = True,
+        transfer: bool = False,
         line_most: int = 1 * MIB,
         quiet: float | None = None,
     ) -> AsyncIterator[Stream]:
         """Starts a command and yields its Stream; leaving the context closes the channel, not the connection.
 
         A slow reader holds the server back: about 3 MiB wait in memory at most. `ends` false: more of stdin is written
-        to the Stream. Raises as `run` does.
+        to the Stream. `transfer`: it is a part of a generation. Raises as `run` does.
         """
-        async with self._session(site, words, stdin, streaming=True, ends=ends) as session:
+        kind = "transfer" if transfer else "stream"
+        async with self._session(site, words, stdin, kind=kind, ends=ends) as session:
             yield Stream(session, label(site), line_most, quiet)
 
     async def fingerprint(self, site: SshSettings) -> HostKey:
@@ -225,19 +230,12 @@ class Servers:
 
     @contextlib.asynccontextmanager
     async def _session(
-        self, site: SshSettings, words: Sequence[str], stdin: bytes, *, streaming: bool, ends: bool = True
+        self, site: SshSettings, words: Sequence[str], stdin: bytes, *, kind: str, ends: bool = True
     ) -> AsyncIterator[Session]:
         command = command_line(words)
         account = self._account(site)
         async with contextlib.AsyncExitStack() as stack:
-            try:
-                async with asyncio.timeout(self._turn_timeout):
-                    if streaming:
-                        await stack.enter_async_context(account.streams)
-                    await stack.enter_async_context(account.channels)
-            except TimeoutError:
-                message = f"{label(site)}: busy with other commands for {self._turn_timeout:g} s"
-                raise Refused("ssh_busy", message, "wait for the operations on this account, or cancel one") from None
+            await self._turn(account, kind, stack)
             wire, session = await self._started(account, command)
             try:
                 session.send(stdin, ends=ends)
@@ -245,6 +243,19 @@ class Servers:
             finally:
                 session.leave()
                 wire.left(self._idle)
+
+    async def _turn(self, account: _Account, kind: str, stack: contextlib.AsyncExitStack) -> None:
+        if kind == "transfer":
+            await stack.enter_async_context(account.transfers)
+            return
+        try:
+            async with asyncio.timeout(self._turn_timeout):
+                if kind == "stream":
+                    await stack.enter_async_context(account.streams)
+                await stack.enter_async_context(account.channels)
+        except TimeoutError:
+            message = f"{label(account.settings)}: busy with other commands for {self._turn_timeout:g} s"
+            raise Refused("ssh_busy", message, "wait for the operations on this account, or cancel one") from None
 
     async def _started(self, account: _Account, command: str) -> tuple[_Wire, Session]:
         """Starts `command`; a pooled connection that proves dead or full is replaced once. stdin is not sent yet."""

@@ -315,4 +315,7 @@ def _faults(got: Got, page: pages.Page, expect: Expectation, *, front: bool) -> 
 
 
 def _below(url: str, page: str) -> str:
-    return urljoin(url.partition("#")[0].partition("?")[0].rstrip("/") + "/", page.lstrip("/"))
+    base = url.partition("#")[0].partition("?")[0].rstrip("/") + "/"
+    found = urljoin(base, page.lstrip("/"))
+    # What a server names may be an address of another host, or of this machine.
+    return found if found.startswith(base) else base

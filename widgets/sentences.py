@@ -47,6 +47,8 @@ _SENTENCES = (
     mark("Newest: {titles}"),
     mark("What is overwritten is kept on the server: undo brings it back."),
     mark("Until the new state is whole and verified the site goes on serving."),
+    mark("DNS stays as it is, and has to change afterwards: {change}."),
+    mark("Mailboxes are in no backup: leave MX and NS as they are, and move the mail apart."),
     mark("Bring “{title}” back to {site} from {generation} ({age} days ago)?"),
     mark("Bring “{title}” back to {site} from {generation} ({age} h ago)?"),
     mark("Bring “{title}” back to {site} from {generation} ({age} min ago)?"),

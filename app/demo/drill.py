@@ -25,6 +25,9 @@ async def drill(worker: Worker) -> None:
     places = [stage, worker.state / "incoming" / request["transfer"]] if visits else [stage]
     worker.operation.remember("staging", [str(place.relative_to(worker.site.home)) for place in places])
     source = worker.archive
+    if visits and not request.get("credentials"):
+        text = "a rehearsal of another site needs an empty database of its own"
+        raise ModoseruError("no_database", text, "name one in [server.database]")
     if visits:
         source = await run(moved.taken, worker.site, moved.incoming(worker.state, request), stage / "brought", name)
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any
 
 from app.operations.patience import Patience, patiently
@@ -35,10 +35,12 @@ class Crossed:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def counted(self, blocks: Blocks) -> AsyncIterator[bytes | memoryview]:
-        async for block in blocks:
-            yield block
-            self.done += len(block)
+    async def counted(self, blocks: Blocks) -> Blocks:
+        """`blocks`, which are closed with it."""
+        async with contextlib.aclosing(blocks):
+            async for block in blocks:
+                yield block
+                self.done += len(block)
 
     def _progress(self) -> Progress:
         return Progress(at=dt.datetime.now(dt.UTC), done=self.done, total=self.total)
@@ -70,18 +72,20 @@ async def into(  # noqa: PLR0917 - of what, how much of it is there
     A connection that was lost is made again, and it goes on behind what arrived.
     """
     before, patience = crossed.done, Patience()
+    most = before + have
     while True:
         crossed.done = before + have
         try:
-            async with contextlib.aclosing(source(have)) as blocks:
-                there = await agent.receive(transfer, what, size, have, crossed.counted(blocks))
+            async with contextlib.aclosing(crossed.counted(source(have))) as blocks:
+                there = await agent.receive(transfer, what, size, have, blocks)
             if there != size:
                 raise AgentError("damaged", f"the part {what} has {there} bytes of {size}", "take another generation")
             crossed.done = before + size
             return
         except ModoseruError as error:
-            await patience.bear(error)
-        there = await patiently(lambda: agent.received(transfer, what, size))
-        if there > have:
-            patience.anew()
-        have = there
+            if crossed.done > most:
+                most = crossed.done
+                patience.anew()
+            # Busy: the process that took it before the cut has not seen yet that its connection is gone.
+            await patience.bear(error, also="busy")
+        have = await patiently(lambda: agent.received(transfer, what, size))

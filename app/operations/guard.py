@@ -132,17 +132,17 @@ async def _brought(session: Session, intent: Intent) -> AsyncGenerator[AnyEvent]
     if intent.bring is None:
         return
     clock = asyncio.get_running_loop().time
-    until, pause = clock() + PATIENCE, FIRST_PAUSE
+    until, pause, most = clock() + PATIENCE, FIRST_PAUSE, 0
     while True:
         try:
             async with contextlib.aclosing(transfer.bring(session, intent.bring, intent.site)) as events:
                 async for event in events:
-                    if isinstance(event, Progress):
-                        until, pause = clock() + PATIENCE, FIRST_PAUSE
+                    if isinstance(event, Progress) and event.done > most:
+                        until, pause, most = clock() + PATIENCE, FIRST_PAUSE, event.done
                     yield event
                 return
         except (AgentError, ssh.Refused) as error:
-            if not passes(error) or clock() > until:
+            if not (passes(error) or error.code == "busy") or clock() > until:
                 raise
             text = f"{error.message}; it goes on from the last piece that arrived"
             yield Note(at=dt.datetime.now(dt.UTC), code="reconnecting", text=text, level="warning")
@@ -299,6 +299,10 @@ class _Attended:
             who=self._session.who,
         )
         await self._session.journal.operation_began(begun)
+        if self._proof is not None:
+            await self._session.journal.remember(
+                self._site.name, f"proof {self._operation}", self._proof, dt.datetime.now(dt.UTC)
+            )
 
     async def _keep(self, event: AnyEvent) -> list[Note]:
         """Writes the event into the journal and acts on it; returns what went wrong with that, to be told before it."""
@@ -341,6 +345,7 @@ class _Attended:
 
     async def _end(self, finished: Finished) -> list[Note]:
         journal, site = self._session.journal, self._site.name
+        known = await journal.operation(self._operation)
         await journal.operation_ended(summarise(self._operation, site, self._kind, self._events))
         await journal.audit(self._session.who, "guard", self._kind, site, finished.outcome.value, finished.detail)
         if self._kind == "drill":
@@ -352,7 +357,8 @@ class _Attended:
             with contextlib.suppress(ModoseruError):
                 await check.inside(self._session, self._site)
         if self._kind == "update":
-            await holding.hold_what_broke(self._session, self._site, self._events)
+            if known is None or known.outcome is None:  # read again later, it would hold what was let go since
+                await holding.hold_what_broke(self._session, self._site, self._events)
             with contextlib.suppress(ModoseruError):  # WordPress forgets what is pending when it updates
                 await update.pending(self._session, self._site)
         if self._kind == "isolate" and finished.outcome in {Outcome.DONE, Outcome.NEEDS_HAND}:
@@ -369,6 +375,13 @@ class _Attended:
             await journal.audit(self._session.who, "guard", "seal", site, error.code, error.message)
             return [Note(at=finished.at, code=error.code, text=f"{error.message}; {error.hint}", level="error")]
         return []
+
+    async def _proven(self) -> Proof | None:
+        """What the operation proves of a generation of the vault; kept, for who follows it later does not plan it."""
+        if self._proof is None:
+            kept = await self._session.journal.recall(self._site.name, f"proof {self._operation}", Proof)
+            self._proof = kept[0] if kept else None
+        return self._proof
 
     async def _remember_let_go(self, note: Note) -> None:
         """So that its absence is no alarm; not where the promise forbids that it went."""
@@ -392,7 +405,7 @@ class _Attended:
             before = ((last[0].seconds,) if last[0].ok else ()) + last[0].before if last is not None else ()
             mine = msgspec.structs.replace(drill, generation=finished.generation, before=before[:DRILLS_KEPT])
             await journal.remember(self._site.name, "drill", mine, finished.at)
-        if (proof := self._proof) is not None:
+        if (proof := await self._proven()) is not None:
             taken = round(seconds + proof.brought_s, 3)
             far = msgspec.structs.replace(drill, generation=proof.generation, seconds=taken, tier="vault", on=proof.on)
             await journal.remember(proof.site, "drill_vault", far, finished.at)

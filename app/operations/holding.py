@@ -27,11 +27,13 @@ async def hold(session: Session, site: Site, slug: str, why: str) -> None:
     await _change(session, site, slug, why)
 
 
-async def let_go(session: Session, site: Site, slug: str) -> None:
-    """Raises ModoseruError (not_held)."""
-    if slug not in {one.slug for one in (await held(session, site)).items}:
-        raise ModoseruError("not_held", f"{slug} is not held on {site.name}", "see modoseru updates")
-    await _change(session, site, slug, None)
+async def let_go(session: Session, sites: Sequence[Site], slug: str) -> None:
+    """On those of `sites` that hold it. Raises ModoseruError (not_held) where none does."""
+    holding = [site for site in sites if slug in {one.slug for one in (await held(session, site)).items}]
+    if not holding:
+        raise ModoseruError("not_held", f"{slug} is not held on {sites[0].name}", "see modoseru updates")
+    for site in holding:
+        await _change(session, site, slug, None)
 
 
 async def hold_what_broke(session: Session, site: Site, events: Sequence[AnyEvent]) -> None:

@@ -96,7 +96,8 @@ async def _looked(session: Session, site: Site, expected: Expected, secret: str 
         path, why = next(iter(differing.items()))
         more = f"; and {len(differing) - 1} more" if len(differing) > 1 else ""
         return Judgement(False, f"{f'/{path}' if path else 'the front page'}: {why}{more}")
-    return Judgement(True, f"{found.detail}; {len(expected.samples)} pages are as they were")
+    compared = sum(samples.is_measure(one) for one in expected.samples)
+    return Judgement(True, f"{found.detail}; {compared} pages are as they were")
 
 
 async def _differing(session: Session, site: Site, before: Sequence[Sample], secret: str | None) -> dict[str, str]:

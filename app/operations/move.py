@@ -45,6 +45,12 @@ class Dns(Struct, frozen=True, kw_only=True):
     mail: str = MAILBOXES
 
 
+def sentences(found: Dns) -> tuple[str, ...]:
+    """What has to be done beside a restore to another address. Pure."""
+    changes = (f"{one.name} {one.type} {one.from_ or '—'} → {one.to or '—'}" for one in found.records)
+    return (*(f"DNS stays as it is, and has to change afterwards: {change}." for change in changes), found.mail)
+
+
 async def dns(session: Session, site: Site) -> Dns | None:
     """None where the site is not pinned, where DNS leads to the pin, or where the pin is no public address and no
     resolver is named that could know it. Never raises for what DNS does."""

@@ -39,9 +39,9 @@ class Patience:
         """Something came."""
         self._until, self._pause = self._clock() + PATIENCE, FIRST_PAUSE
 
-    async def bear(self, error: ModoseruError) -> None:
-        """Waits for the next try. Raises `error` where it does not pass, or has for too long."""
-        if not passes(error) or self._clock() > self._until:
+    async def bear(self, error: ModoseruError, *, also: str | None = None) -> None:
+        """Waits for the next try. Raises `error` where it is of no passing kind, nor `also`, or has been for long."""
+        if not (passes(error) or error.code == also) or self._clock() > self._until:
             raise error
         await asyncio.sleep(jittered(self._pause))
         self._pause = min(LONGEST_PAUSE, self._pause * 2)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from app.operations import check, look
+from app.operations import check, look, move
 from app.operations.credentials import CredentialsWanted, of_site
 from app.operations.intent import Intent
 from backends.agent.client import AgentError, Preview
@@ -78,6 +78,7 @@ async def plan(
             raise CredentialsWanted(site, first, found.database)
         raise ModoseruError(first.code, first.message, first.hint)
     expected = await look.before(session, site)
+    leads = await move.dns(session, site) if only == "all" else None
     broken = expected.before is not None
     return Intent(
         kind="restore",
@@ -96,6 +97,7 @@ async def plan(
         stays=(
             KEPT,
             "Until the new state is whole and verified the site goes on serving.",
+            *(move.sentences(leads) if leads is not None else ()),
         ),
         danger=True,
         typed=None if broken else site.name,

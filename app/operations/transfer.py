@@ -138,9 +138,9 @@ async def _cross(session: Session, wanted: Bring, target: Site, crossed: Crossed
         if have == part.size:
             continue
         passing = hashlib.sha256() if have == 0 else None
-        async with contextlib.aclosing(source.send(wanted.generation, what, have, size=part.size)) as blocks:
-            coming = crossed.counted(_hashed(blocks, passing))
-            await there.receive(wanted.transfer, what, part.size, have, coming)
+        sent = source.send(wanted.generation, what, have, size=part.size)
+        async with contextlib.aclosing(crossed.counted(_hashed(sent, passing))) as blocks:
+            await there.receive(wanted.transfer, what, part.size, have, blocks)
         if passing is not None and passing.hexdigest() != part.sha256:
             await there.receive(wanted.transfer, what, part.size, 0, b"")
             raise _damaged(wanted.source, what)
@@ -148,10 +148,11 @@ async def _cross(session: Session, wanted: Bring, target: Site, crossed: Crossed
 
 
 async def _hashed(blocks: Blocks, hashed: hashlib._Hash | None) -> Blocks:
-    async for block in blocks:
-        if hashed is not None:
-            await asyncio.to_thread(hashed.update, block)
-        yield block
+    async with contextlib.aclosing(blocks):
+        async for block in blocks:
+            if hashed is not None:
+                await asyncio.to_thread(hashed.update, block)
+            yield block
 
 
 def _damaged(site: Site, what: str) -> AgentError:

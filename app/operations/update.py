@@ -103,8 +103,9 @@ async def plan(session: Session, site: Site, slugs: Sequence[str] | None = None)
             f"{site.name} is failing already: {expected.before}",
             "bring it back first; an update could not be judged",
         )
-    paths = site.web.pages or await session.agent(site).pages()
-    expected = msgspec.structs.replace(expected, samples=await look.sampled(session, site, ["", *paths]))
+    if expected.seen:
+        paths = site.web.pages or await session.agent(site).pages()
+        expected = msgspec.structs.replace(expected, samples=await look.sampled(session, site, ["", *paths]))
     return Intent(
         kind="update",
         site=site,

@@ -163,8 +163,8 @@ class _Copying:
         turns = asyncio.Semaphore(AT_ONCE)
 
         async def one(part: Part) -> None:
-            async with turns:
-                await self._part(part, self._from_server(part))
+            async with turns, contextlib.aclosing(self._from_server(part)) as blocks:
+                await self._part(part, blocks)
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -191,7 +191,7 @@ class _Copying:
         self._old += _objects(begun)
         self._done[part.name] = await self.storing.part(part, source, begun, kept)
 
-    def _from_server(self, part: Part) -> AsyncIterator[bytes | memoryview]:
+    def _from_server(self, part: Part) -> crossing.Blocks:
         there = crossing.out_of(self._agent, self._bring.generation, self._names[part.name], part.size)
         return self.crossed.counted(there)
 

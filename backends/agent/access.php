@@ -43,14 +43,16 @@ final class Access
                 $refused[$from] = $e;
             }
         }
-        if (isset($refused['given'])) {
+        if ($generation->visits && !isset($refused)) {
+            $why = new Failure('no_database', 'a rehearsal of another site needs an empty database of its own');
+        } elseif (isset($refused['given'])) {
             $why = $refused['given'];
         } elseif (isset($refused['live'])) {
             $why = $refused['live'];
         } elseif (isset($refused['generation'])) {
             $why = new Failure('no_database', 'wp-config.php is gone, and the generation\'s no longer opens the database: ' . $why->getMessage());
         }
-        throw new NoAccess($lost && !isset($refused) ? $lost : $why, $live ?: $stored);
+        throw new NoAccess($lost && !isset($refused) && !$generation->visits ? $lost : $why, $live ?: $stored);
     }
 
     /** It lies in a pack, and does not change: read once in a process. */
@@ -72,6 +74,7 @@ final class Access
         // Made elsewhere, it names the database that it had there.
         $agrees = $live && $live->prefix === $of['prefix'] && (!$whole || $generation->relocation || (($name === null || $live->setting('DB_NAME') === $name)
             && ($host === null || $live->setting('DB_HOST') === $host)));
+        // A visitor's code is a stranger's: it gets a database of its own, never that of a site of this account.
         $found = $agrees && !$generation->visits ? ['live' => $live] : [];
         $given = given_credentials($request);
         // With the database alone no wp-config.php comes back: a live one that leads elsewhere would stay.
@@ -81,7 +84,7 @@ final class Access
         if ($stored && !$generation->visits) {
             $found['generation'] = $stored;
         }
-        if ($live && (!$agrees || $generation->visits)) {
+        if ($live && !$agrees && !$generation->visits) {
             $found['live'] = $live->with_settings([]);
             $found['live']->prefix = $of['prefix'];
         }

@@ -151,6 +151,7 @@ import datetime as dt
 import functools
 import hashlib
 import json
+import re
 import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -228,6 +229,8 @@ SOURCES = (
 )
 REPLY_LIMIT = 16 * 1024 * 1024
 LINE_LIMIT = 4 * 1024 * 1024
+PAGES_MOST = 12
+_BELOW = re.compile(r"(?![A-Za-z][A-Za-z0-9+.-]*:)[^\x00-\x20\x7f/\\][^\x00-\x20\x7f\\]*")
 SETTLES = 300.0
 """Seconds in which a server takes bytes, or has what it took on its disk."""
 QUIET = 60.0
@@ -361,6 +364,10 @@ class CoreHere(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str | None = None
 
 
+class Received(msgspec.Struct, frozen=True, kw_only=True):
+    size: Annotated[int, msgspec.Meta(ge=0)]
+
+
 class Pages(msgspec.Struct, frozen=True, kw_only=True):
     pages: Annotated[tuple[Annotated[str, msgspec.Meta(max_length=1000)], ...], msgspec.Meta(max_length=50)]
 
@@ -492,7 +499,8 @@ class Agent:
             self._answers("send", {"generation": generation, "what": what, "offset": offset})
         ) as answers:
             async for answer in answers:
-                if (block := answer.get("content")) is not None:
+                # JSON holds no such thing: no line of a server passes for bytes.
+                if isinstance(block := answer.get("content"), memoryview):
                     at += len(block)
                     if size is not None and at > size:
                         break
@@ -509,7 +517,7 @@ class Agent:
 
     async def received(self, transfer: str, what: str, size: int) -> int:
         """How many bytes of a part are there, of `size`. Raises AgentError (no_space)."""
-        return int((await self._ask("receive", {"transfer": transfer, "what": what, "size": size}))["size"])
+        return _size_of(await self._ask("receive", {"transfer": transfer, "what": what, "size": size}))
 
     async def receive(
         self, transfer: str, what: str, size: int, offset: int, content: bytes | AsyncIterator[bytes | memoryview]
@@ -534,7 +542,7 @@ class Agent:
             await stream.write(b"", ends=True)
             async for line in stream:
                 if (answer := _answer_of(marker, line)) is not None:
-                    return int(_reply_of(answer)["size"])
+                    return _size_of(_reply_of(answer))
                 noise = (noise + line)[-NOISE_KEPT:]
         noise += stream.stderr_tail()
         if _is_missing(noise):
@@ -592,7 +600,9 @@ class Agent:
 
     async def pages(self) -> tuple[str, ...]:
         """Pages that stand for the rest of the site, below its URL: shop, forms, the newest of each kind."""
-        return _decoded(await self._ask("pages", {}), Pages).pages
+        named = _decoded(await self._ask("pages", {}), Pages).pages
+        # A site may not send its operators elsewhere.
+        return tuple(page for page in named if _BELOW.fullmatch(page))[:PAGES_MOST]
 
     async def page(self) -> str:
         """Leaves the one-time page that renews opcache on the web side; returns its name."""
@@ -809,6 +819,10 @@ def _reply_of(answer: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(reply, dict):
         raise AgentError("bad_answer", "the server's answer has neither reply nor error", "look at the server")
     return reply
+
+
+def _size_of(reply: dict[str, Any]) -> int:
+    return _decoded(reply, Received).size
 
 
 def _decoded(value: Any, kind: type[T]) -> T:

@@ -17,27 +17,56 @@ function operation_drill(Operation $operation)
     sweep_parts($operation->request);
     $generation = sealed_generation($operation->request);
     if ($generation->visits) {
-        $generation->check_incoming($operation);
+        check_visitor($operation, $generation);
     } else {
         $operation->remember('generation', $generation->id);
         $generation->check_index();
     }
-    Preflight::of(new Request(['fresh' => true] + $operation->request->fields), $generation, 'all')->refuse();
-    $operation->step('stage');
+    $preflight = Preflight::of(new Request(['fresh' => true] + $operation->request->fields), $generation, 'all');
+    $preflight->refuse();
     $site = installation_for_restore($operation->request, $generation);
+    $generation->visits && refuse_strangers(Database::open($site));
+    $operation->step('stage');
     stage_files($operation, $generation, 'all');
     $names = rehearsal_names($operation, $generation);
     $staged = stage_tables($operation, $generation, $names);
     $operation->step('verify');
     verify_staged($operation, $generation, 'all', $staged);
     $operation->step('boot');
-    $found = rehearse(new Rehearsal($operation, $generation, $site, $names));
+    try {
+        $found = rehearse(new Rehearsal($operation, $generation, $site, $names));
+    } catch (Failure $e) {
+        if ($e->word === 'drill_failed' && $generation->visits && $preflight->warnings) {
+            throw new Failure('not_judged', $e->getMessage() . '; this server is not as that of the site: ' . $preflight->warnings[0]['message'],
+                'nothing was proven; choose a standby with the same PHP');
+        }
+        throw $e;
+    }
     $operation->step('drop');
     drop_staging($operation);
     if ($left = tables_of_rehearsal(Database::open($site), rehearsal_prefix($operation))) {
         throw new Failure('no_database', 'tables of the rehearsal could not be dropped: ' . implode(', ', array_slice($left, 0, 3)), 'run the drill again');
     }
     $operation->finish('done', $found);
+}
+
+/** What did not arrive whole disproves nothing of what lies in the vault. */
+function check_visitor(Operation $operation, Generation $generation)
+{
+    try {
+        $generation->check_incoming($operation);
+    } catch (Failure $e) {
+        throw new Failure('not_judged', 'it did not arrive whole: ' . $e->getMessage(), 'nothing was proven; drill it again');
+    }
+}
+
+/** The visitor's code can do with the database what it likes: nobody else's may lie there. */
+function refuse_strangers(Database $database)
+{
+    $others = preg_grep('/^_[mo][0-9a-f]{6}_/', all_tables($database), PREG_GREP_INVERT);
+    if ($others) {
+        throw new Failure('no_database', "the database {$database->name} holds tables of something else: " . reset($others), 'name an empty one in [server.database]');
+    }
 }
 
 function rehearsal_prefix(Operation $operation)

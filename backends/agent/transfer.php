@@ -6,6 +6,8 @@
 const INCOMING_S = 259200;
 /** Seconds that a part waits for the process that took it before: it ends when it sees that its connection is gone. */
 const TURN_S = 15;
+/** Seconds without a byte after which the sender is taken for gone. */
+const QUIET_S = 120;
 /** Bytes after which what was received is brought to the disk: a cut loses no more, and the end is not all of the work. */
 const SYNCED_EVERY = 67108864;
 
@@ -72,11 +74,13 @@ function answer_receive(Request $request)
     if (!$out) {
         throw new Failure('no_state', "$path cannot be written: " . last_error('unknown reason'), 'look at the permissions and the quota');
     }
-    hold_alone($out);
     @touch($folder);
-    $there = fstat($out)['size'];
     $at = $request->get('offset');
+    // How much is there is told to whoever asks, and a process that a dead connection left behind takes no more.
+    $at === null || hold_alone($out);
+    $there = fstat($out)['size'];
     if ($at === null) {
+        forget_incoming($request);
         if ($there > $size) {
             ftruncate($out, $there = 0);
         }
@@ -89,7 +93,7 @@ function answer_receive(Request $request)
     ftruncate($out, $at);
     fseek($out, $at);
     stream_set_read_buffer(STDIN, 0);  // else PHP takes 8 KiB at a time
-    for ($synced = $at; ($piece = (string) fread(STDIN, CHUNK)) !== ''; $at += strlen($piece)) {
+    for ($synced = $at; comes_more(STDIN) && ($piece = (string) fread(STDIN, CHUNK)) !== ''; $at += strlen($piece)) {
         if ($at + strlen($piece) > $size) {
             throw new Failure('bad_request', 'more was sent than the part has', 'ask how much is there');
         }
@@ -102,6 +106,14 @@ function answer_receive(Request $request)
     sync_handle($out, $path);
     fclose($out);
     return ['size' => $at];
+}
+
+/** False where nothing has come for so long that whoever sent it is gone; its connection may not know that for hours. */
+function comes_more($stream)
+{
+    $read = [$stream];
+    $write = $except = null;
+    return (bool) @stream_select($read, $write, $except, QUIET_S);
 }
 
 /**

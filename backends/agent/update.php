@@ -84,12 +84,13 @@ function judge_item(Operation $operation, array $item, $i, $version)
     $name = "{$item['kind']} {$item['slug']}";
     $looked = $operation->ask('look', leave_page_of($operation), $item['slug'], $operation->request->whole('wait_s', 900));
     list($keep, $detail) = $looked ?: [false, 'nobody looked at the site'];
+    $judged = $looked && !$operation->cancel_asked();
     if ($keep) {
         $operation->note('updated', "$name is now $version", 'info', $item['slug']);
         return null;
     }
     put_back($operation, $item, $i);
-    $operation->note('put_back', "$name was put back: $detail", 'warning', $item['slug']);
+    $operation->note($judged ? 'put_back' : 'not_judged', "$name was put back: $detail", 'warning', $item['slug']);
     $operation->ask('reset', leave_page_of($operation), $item['slug'], 20);
     // Until then opcache went on serving the broken code, which may have closed the site once more.
     lift_maintenance($operation);

@@ -71,3 +71,11 @@ def test_a_page_that_was_no_measure_before_is_none_after() -> None:
     broken = seen("<html></html>", status=500, problem="status 500")
     assert told(broken, broken) is None
     assert told(seen("", status=404), seen(), seen(status=503)) is None
+
+
+def test_what_was_wrong_before_is_no_news_and_all_else_is_compared() -> None:
+    cut = "page ends without </html>"
+    before = seen(problem=cut)
+    assert told(seen(problem=cut), before) is None
+    assert told(seen(WHOLE.replace("<form></form>", ""), problem=cut), before) == "a form is gone: 0, before 1"
+    assert told(seen(problem="fatal error on the page"), before) == "fatal error on the page"

@@ -550,3 +550,17 @@ async def test_no_more_sites_are_looked_at_together_than_allowed() -> None:
         looks = await asyncio.gather(*(some.look(URL, connect=served.connect) for _ in range(12)))
     assert most == 3
     assert {health.state for health in looks} == {State.OK}
+
+
+@pytest.mark.parametrize(
+    ("page", "url"),
+    [
+        ("contact/", "https://x.example/blog/contact/"),
+        ("/contact/", "https://x.example/blog/contact/"),
+        ("?s=a", "https://x.example/blog/?s=a"),
+        ("http://127.0.0.1:8500/v1/kv", "https://x.example/blog/"),
+        ("../../../secret", "https://x.example/blog/"),
+    ],
+)
+def test_a_page_that_a_server_names_is_one_of_its_site(page: str, url: str) -> None:
+    assert web._below("https://x.example/blog/?lang=ja#top", page) == url

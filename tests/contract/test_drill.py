@@ -90,22 +90,16 @@ class Alone(NamedTuple):
         return self.only
 
 
-async def test_one_that_was_brought_is_rehearsed_where_it_lies_and_goes(agent: Agent) -> None:
+async def test_one_that_was_brought_gets_no_database_of_a_site_and_goes(agent: Agent) -> None:
     generation = await generation_of(agent)
     site = agent._site
     wanted = await transfer.summary_of(agent, site, generation)
     async for _ in transfer.bring(Alone(agent), wanted, site):  # type: ignore[arg-type]
         pass
-    request: dict[str, Any] = {
-        "generation": generation,
-        "seal": wanted.seal,
-        "transfer": wanted.transfer,
-        "url": site.url,
-    }
+    request: dict[str, Any] = {"generation": generation, "seal": wanted.seal, "transfer": wanted.transfer}
     before = await agent.generations()
-    story = await carry_out(agent, "drill", **request)
-    assert (story.steps, story.outcome, story.end.generation) == (STEPS, Outcome.DONE, None)
-    assert story.end.detail.startswith("restored on a standby; “")
+    story = await carry_out(agent, "drill", **request, url=site.url)
+    assert (story.outcome, story.end.generation, story.end.code) == (Outcome.ROLLED_BACK, None, "no_database")
     assert await agent.generations() == before
     with pytest.raises(AgentError) as refused:
         await carry_out(agent, "drill", **request)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.operations.move import Record, changes_of
+from app.operations.move import MAILBOXES, Dns, Record, changes_of, sentences
 from backends.nameserver import Told
 
 NEW = "203.0.113.9"
@@ -50,3 +50,16 @@ def record(kind: str, from_: str | None, to: str | None, name: str = "www.kogyo.
 )
 def test_the_name_leads_to_the_new_address_alone(now: Told, wanted: str, changes: list[Record]) -> None:
     assert changes_of(now, wanted, "kogyo.example") == changes
+
+
+def test_a_prompt_says_what_of_dns_changes_and_what_of_mail_does_not() -> None:
+    records = (
+        Record(name="x.example", type="A", from_="203.0.113.5", to="198.51.100.7"),
+        Record(name="x.example", type="AAAA", from_="2001:db8::5", to=None),
+    )
+    found = Dns(host="x.example", now=("203.0.113.5",), ttl_s=60, wanted="198.51.100.7", records=records)
+    assert sentences(found) == (
+        "DNS stays as it is, and has to change afterwards: x.example A 203.0.113.5 → 198.51.100.7.",
+        "DNS stays as it is, and has to change afterwards: x.example AAAA 2001:db8::5 → —.",
+        MAILBOXES,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import os
 import signal
 import subprocess
@@ -100,21 +101,37 @@ def test_a_failure_there_counts_and_leaves_nothing_either(
     assert lab.sql(empty, "SHOW TABLES") == []
 
 
-def test_a_standby_that_has_a_site_keeps_it_as_it_is(
+def test_a_site_of_the_standby_is_kept_out_of_it(
     lab: Lab, on_folder: Machine, site: LabSite, fresh_site: Fresh
 ) -> None:
     other = fresh_site("momiji.example")
     on_folder.program.write_site(site, {"policy.standby": other.name})
     on_folder.copied(NAME)
     before, tables = tree(other.root), tables_of(lab, other.db_name, "")
-    made = on_folder.program("backup", other.name, "--json").json["generation"]
-    assert drill(on_folder, "--json").json["outcome"] == "done"
+    without = drill(on_folder, "--json", code=1).json
+    assert without["detail"] == "a rehearsal of another site needs an empty database of its own"
+    access = {"name": other.db_name, "user": other.db_user, "host": other.db_host}
+    on_folder.program.write_site(other, {"server.database": access | {"password_command": ["echo", other.db_password]}})
+    refused = drill(on_folder, "--json", code=1).json
+    assert refused["detail"].startswith(f"the database {other.db_name} holds tables of something else: ")
     assert tree(other.root) == before
     assert tables_of(lab, other.db_name, "") == tables
-    listed = on_folder.program("generations", other.name, "--json").json["generations"]
-    assert [(one["id"], one["drilled_at"]) for one in listed] == [(made, None)]
-    (status,) = (one for one in on_folder.program("status", "--json").json["sites"] if one["name"] == other.name)
-    assert (status["verdict"], status["rto_s"]) == ("unproven", None)
+    assert not list((other.home / ".modoseru").glob("*/incoming/*"))
+    assert status_of(on_folder.program)["verdict"] == "unproven"
+
+
+def test_a_drill_whose_end_was_seen_by_another_counts_too(on_folder: Machine, site: LabSite, empty: LabSite) -> None:
+    on_folder.copied(NAME)
+    words = ["drill", NAME, "--tier", "vault", "--identity", str(on_folder.identity), "--progress", "json"]
+    running = on_folder.program.start(*words)
+    line = running.until('"kind":"drill"')
+    running.signal(signal.SIGKILL)
+    running.ended(None)
+    operation = json.loads(line)["operation"]
+    assert on_folder.program("follow", STANDBY, operation, "--json").json["outcome"] == "done"
+    found = status_of(on_folder.program)
+    assert found["verdict"] == "proven"
+    assert found["rto_vault_s"] is not None
 
 
 def test_one_that_is_killed_there_is_cleared_away_by_the_next(

@@ -291,11 +291,12 @@ async def updates(options: Options, sites: tuple[str, ...], hold: str | None, wh
     from app import speaking
     from app.operations import guard, holding
     from app.operations import update as plans
+    from app.operations.restore import BadRequest
 
     async with _session(options) as session:
         chosen = _chosen(session, sites)
         if (hold or let_go) and not sites:
-            raise click.UsageError("--hold and --let-go want the sites named")
+            raise BadRequest("no_site", "--hold and --let-go want the sites named", "modoseru updates SITE --hold SLUG")
         for site in chosen if hold or let_go else ():
             guard.writable(session, site, "nothing is held or let go")
         if hold:

@@ -154,6 +154,7 @@ class Twin:
         return {**to_builtins(seen, builtin_types=(dt.datetime,)), **facts}
 
     async def _generations(self, site: DemoSite, state: Path, _request: Request, _say: Say) -> Reply:
+        await self.runtime.run(site.make)
         archive_of = Archive(site, state)
         listing = await self.runtime.run(archive_of.listing)
         seals, let_go = await self.runtime.run(archive_of.seals), await self.runtime.run(archive_of.let_go)

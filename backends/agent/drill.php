@@ -36,9 +36,9 @@ function operation_drill(Operation $operation)
     try {
         $found = rehearse(new Rehearsal($operation, $generation, $site, $names));
     } catch (Failure $e) {
-        if ($e->word === 'drill_failed' && $generation->visits && $preflight->warnings) {
-            throw new Failure('not_judged', $e->getMessage() . '; this server is not as that of the site: ' . $preflight->warnings[0]['message'],
-                'nothing was proven; choose a standby with the same PHP');
+        $other = array_column($preflight->warnings, 'message', 'code')['php'] ?? null;
+        if ($e->word === 'drill_failed' && $generation->visits && $other !== null) {
+            throw new Failure('not_judged', $e->getMessage() . "; $other", 'nothing was proven; choose a standby with the same PHP');
         }
         throw $e;
     }

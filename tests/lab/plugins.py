@@ -19,18 +19,21 @@ FAULTS = {
     "broken-web": (
         "if (PHP_SAPI !== 'cli') { add_action('init', function () { throw new Error('not on the web'); }); }"
     ),
-    "broken-single": "add_action('wp', function () { if (is_single()) { broken_single_calls_what_is_not_there(); } });",
     "broken-database": "add_action('init', function () { global $wpdb; $wpdb->close(); dead_db(); });",
     "broken-maintenance": (
         "add_action('init', function () {"
         " file_put_contents(ABSPATH . '.maintenance', '<?php $upgrading = ' . time() . ';'); });"
     ),
 }
-"""Slug → what its 1.1 does: fatal on init, parse error, empty 200, fatal on the web alone, fatal where one post is
-shown, "error establishing a database connection", `.maintenance` written anew at every request."""
+"""Slug → what its 1.1 does: fatal on init, parse error, empty 200, fatal on the web alone, "error establishing a
+database connection", `.maintenance` written anew at every request."""
+INNER = {
+    "broken-single": "add_action('wp', function () { if (is_single()) { broken_single_calls_what_is_not_there(); } });"
+}
+"""The same, where the front page stays whole: fatal where one post is shown."""
 FORM = "form-plugin"
 """Its 1.0 puts a form where `[form-plugin]` stands; its 1.1 has forgotten that."""
-MADE = (GOOD, SLOW, FORM, *FAULTS)
+MADE = (GOOD, SLOW, FORM, *FAULTS, *INNER)
 THEME = "good-theme"
 VERSIONS = ("1.0", "1.1")
 
@@ -75,7 +78,8 @@ def build_packages(folder: Path) -> None:
 
 
 def _plugin(slug: str, version: str) -> dict[str, str]:
-    body = FAULTS[slug] if slug in FAULTS and version == "1.1" else HEAD.format(slug=slug, version=version)
+    broken = {**FAULTS, **INNER}
+    body = broken[slug] if slug in broken and version == "1.1" else HEAD.format(slug=slug, version=version)
     if slug == FORM and version == "1.0":
         body += f"\nadd_shortcode('{FORM}', function () {{ return '<form method=post><input name=mail></form>'; }});"
     return {

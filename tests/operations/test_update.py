@@ -12,16 +12,17 @@ from app.operations import back
 from app.operations.update import in_order
 from backends.records import Update
 from tests.lab import Lab, LabSite
-from tests.lab.plugins import FAULTS, FORM, GOOD
+from tests.lab.plugins import FAULTS, FORM, GOOD, INNER
 from tests.operations.program import Program, Visitor
 
 pytestmark = pytest.mark.lab
 Fresh = Callable[[str], LabSite]
+BROKEN = (*FAULTS, *INNER)
 
 
 def marks(body: str) -> set[str]:
     """Which of the lab's plugins write into the page, and in which version."""
-    return {f"{slug} {version}" for slug in (GOOD, *FAULTS) for version in ("1.0", "1.1")
+    return {f"{slug} {version}" for slug in (GOOD, *BROKEN) for version in ("1.0", "1.1")
             if f"<meta name='{slug}' content='{version}'>" in body}  # fmt: skip
 
 
@@ -33,14 +34,14 @@ def spans_of_bad_items(events: list[dict[str, Any]]) -> list[tuple[dt.datetime, 
     """From the moment at which each breaking plugin was taken up until opcache was reset after it was put back."""
     turns = [event for event in events if event.get("code") == "updating"]
     ends = [at(event) for event in (*turns[1:], events[-1])]
-    return [(at(turn), end) for turn, end in zip(turns, ends, strict=True) if turn["item"] in FAULTS]
+    return [(at(turn), end) for turn, end in zip(turns, ends, strict=True) if turn["item"] in BROKEN]
 
 
 def test_every_breaking_plugin_is_put_back_alone_and_visitors_see_the_page_but_for_those_checks(
     lab: Lab, fresh_site: Fresh, program: Program
 ) -> None:
     site = fresh_site("kogyo.example")
-    slugs = (GOOD, *FAULTS)
+    slugs = (GOOD, *BROKEN)
     for slug in slugs:
         lab.put_plugin(site, slug)
     assert marks(lab.fetch(site)[1]) == {f"{slug} 1.0" for slug in slugs}
@@ -54,7 +55,7 @@ def test_every_breaking_plugin_is_put_back_alone_and_visitors_see_the_page_but_f
     assert done["outcome"] == "done"
     assert done["detail"].startswith(f"updated: plugin {GOOD}; put back: ")
     put_back = {one["item"]: one["text"] for one in answer.events if one.get("code") == "put_back"}
-    assert set(put_back) == set(FAULTS)
+    assert set(put_back) == set(BROKEN)
     assert "empty" in put_back["broken-white"]
     assert "500" in put_back["broken-web"]
     assert "503" in put_back["broken-maintenance"]
@@ -63,10 +64,10 @@ def test_every_breaking_plugin_is_put_back_alone_and_visitors_see_the_page_but_f
 
     status, body = lab.fetch(site)
     assert status == 200
-    assert marks(body) == {f"{GOOD} 1.1", *(f"{slug} 1.0" for slug in FAULTS)}
+    assert marks(body) == {f"{GOOD} 1.1", *(f"{slug} 1.0" for slug in BROKEN)}
     assert not (site.root / ".maintenance").exists()
     spans = spans_of_bad_items(answer.events)
-    assert len(spans) == len(FAULTS)
+    assert len(spans) == len(BROKEN)
     outside = [one for one in visitor.bad() if not any(begin <= one.at <= end for begin, end in spans)]
     assert outside == []
     assert visitor.bad()  # the visitor was there while the bad ones were looked at
@@ -74,7 +75,7 @@ def test_every_breaking_plugin_is_put_back_alone_and_visitors_see_the_page_but_f
     generations = program("generations", site.name, "--json").json["generations"]
     assert [one["id"] for one in generations] == [done["generation"]]
     left = program("updates", site.name, "--json").json["sites"][0]["updates"]
-    assert {one["slug"] for one in left} == set(FAULTS)
+    assert {one["slug"] for one in left} == set(BROKEN)
     assert all(one["held"] == put_back[one["slug"]].partition(" was put back: ")[2] for one in left)
     assert program("update", site.name, "--yes", "--json", code=1).error["code"] == "nothing_to_update"
     program("undo", site.name, "--yes")

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 BODY_LIMIT = 2 * 1024 * 1024
 ANSWER_LIMIT = 4096
 PAGES = 10
-AT_ONCE = 3
-"""Pages of one site fetched at once: as a browser would, and no more than a small host bears."""
 LARGE = 256 * 1024
 """Bytes from which a page is judged in a thread: 2 MiB take 50 to 100 ms."""
 SETUP = ("/wp-admin/install.php", "/wp-admin/setup-config.php")
@@ -180,21 +178,18 @@ async def measured(
     timeout: float = 10.0,
     secret: str | None = None,
 ) -> list[Measured]:
-    """Each of `names` below the URL in its order, a few at once; the front page where one is empty.
+    """Each of `names` below the URL in its order, one after the other; the front page where one is empty.
 
     Raises ValueError where the URL is none; never for what the network does.
     """
     target, trusted = endpoint(url, connect), await trust(ca_file)
     connected = await asyncio.to_thread(_loaded)
-    turns = asyncio.Semaphore(AT_ONCE)
+    found: list[Measured] = []
     async with connected(target, trusted, {PASS: secret} if secret else {}) as client:
-
-        async def one(name: str) -> Measured:
-            async with turns:
-                shown, _, page = await _look_at(client, url, name, Expectation(), timeout)
-            return Measured(shown, await asyncio.to_thread(pages.measure, page))
-
-        return await asyncio.gather(*(one(name) for name in names))
+        for name in names:
+            shown, _, page = await _look_at(client, url, name, Expectation(), timeout)
+            found.append(Measured(shown, await asyncio.to_thread(pages.measure, page)))
+    return found
 
 
 async def visit(

@@ -11,11 +11,10 @@ import asyncio
 import base64
 import contextlib
 import datetime as dt
-import functools
 import gc
 import hashlib
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -82,6 +81,10 @@ class S3Store:
         self._client: Any = None
 
     async def __aenter__(self) -> Self:
+        with _left_alone():
+            return await self._opened()
+
+    async def _opened(self) -> Self:
         verify = await asyncio.to_thread(self._trusted)
         try:
             session = AioSession(profile=self._profile)
@@ -94,7 +97,6 @@ class S3Store:
                     "s3", region_name=region, endpoint_url=self._settings.endpoint, verify=verify, config=self._config
                 )
             )
-            _leave_models_alone()
         except FAILURES as error:
             raise refused(error, "CreateSession", self.place, self._profile) from None
         return self
@@ -319,10 +321,15 @@ def _load_models(session: AioSession) -> None:
         loader.load_data(name)
 
 
-@functools.cache
-def _leave_models_alone() -> None:
-    """botocore's descriptions stay as long as the program does: to go over all of them for garbage takes 70 ms."""
-    gc.freeze()
+@contextlib.contextmanager
+def _left_alone() -> Iterator[None]:
+    """botocore's descriptions stay as long as the program: to go over all of them for garbage holds up the loop."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _in_seconds(lock: Lock) -> Lock:

@@ -430,8 +430,7 @@ function database_of(Operation $operation)
     foreach (places_of_config($operation) as $find) {
         try {
             $site = $find();
-            // A visitor's tables lie beside those of a site with a prefix of its own.
-            if (!$wanted || [$site->setting('DB_NAME'), is_visit($operation) ? $wanted[1] : $site->prefix] === $wanted) {
+            if (!$wanted || [$site->setting('DB_NAME'), $site->prefix] === $wanted) {
                 $database = Database::open($site);
                 if ($operation->is_dead) {
                     $database->end_sessions_of($operation->id);

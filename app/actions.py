@@ -75,6 +75,9 @@ ACTIONS = (
     Action("vault", "V", mark("to the vault"), mark("Copy the newest clean generation off-site"), Place.SITE, OPERATOR),
     Action("drill", "d", mark("drill"), mark("Rehearse a restore beside the site"), Place.SITE, OPERATOR),
     Action(
+        "off_site", "o", mark("off-site drill"), mark("Rehearse a restore out of the vault"), Place.SITE, OPERATOR,
+    ),
+    Action(
         "isolate", "x", mark("isolate"), mark("Close the site to the world, or open it again"),
         Place.SITE, OPERATOR, danger=True,
     ),

@@ -563,9 +563,11 @@ async def drill(options: Options, *, site: str, generation: str | None, tier: st
             )
         there = plans.standby(session, target)
         kept, brought = await _brought(session, target, there, generation, identity, options)
-        ended = await performing.performed(
-            session, [there], lambda _: plans.plan_brought(session, target, kept, brought), options, yes=True
-        )
+
+        async def planned(_: Site) -> Intent:
+            return await plans.plan_brought(session, target, kept.entry, brought.seconds or 0.0)
+
+        ended = await performing.performed(session, [there], planned, options, yes=True)
         return performing.concluded([target], ended, options)
 
 

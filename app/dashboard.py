@@ -117,6 +117,7 @@ class Dashboard(App[None]):
             "backup": self._do_backup,
             "vault": self._do_vault,
             "drill": self._do_drill,
+            "off_site": self._do_off_site,
             "verify": self._do_verify,
             "diff": self._do_diff,
             "post": self._do_post,
@@ -484,6 +485,18 @@ class Dashboard(App[None]):
 
     def _do_drill(self, site: Site) -> None:
         self._errand(self._asking.drill(site), site.name, "drill")
+
+    def _do_off_site(self, site: Site) -> None:
+        if any(one.tier == "vault" for one in self._statuses[site.name].generations):
+            self._errand(self._drill_off_site(site), site.name, "drill")
+        else:
+            self.tell(tr("Nothing of {site} is known to be in the vault; V copies it there", site=site.name))
+
+    async def _drill_off_site(self, site: Site) -> None:
+        """What ends on a standby is news of this site."""
+        await self._asking.drill_off_site(site)
+        if site.policy.standby is not None:
+            await self._look([site])
 
     def _do_verify(self, site: Site) -> None:
         self._errand(self._asking.verify(site), site.name, "verify")

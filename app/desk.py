@@ -54,10 +54,16 @@ class Desk(Protocol):
     async def plan_vault(self, site: Site) -> Intent:
         """A copy of the newest clean generation, off-site."""
 
-    async def plan_bring(self, site: Site, generation: str, identity: str) -> Intent:
-        """A generation of the vault becomes one of the server's; `identity` is the path of what opens it."""
+    async def plan_bring(self, site: Site, generation: str | None, identity: str, *, to_drill: bool = False) -> Intent:
+        """A generation of the vault, the newest unless one is named, becomes one of the server's.
+
+        `identity`: the path of what opens it. `to_drill`: it goes where the policy has it rehearsed.
+        """
 
     async def plan_drill(self, site: Site) -> Intent: ...
+    async def plan_off_site_drill(self, site: Site, generation: str | None, brought_s: float) -> Intent:
+        """Of what `plan_bring` had brought there in so many seconds."""
+
     async def plan_verify(self, site: Site) -> Intent: ...
     async def plan_restore(self, site: Site, generation: str | None, given: Credentials | None = None) -> Intent:
         """`given`: what opens the database; raises CredentialsWanted where that is not known."""
@@ -143,18 +149,25 @@ class SessionDesk:
 
         return await vault_plan.copy(self._session, site)
 
-    async def plan_bring(self, site: Site, generation: str, identity: str) -> Intent:
+    async def plan_bring(self, site: Site, generation: str | None, identity: str, *, to_drill: bool = False) -> Intent:
         from app import vault
-        from app.operations import vault_plan, vault_verify
+        from app.operations import drill, vault_plan, vault_verify
 
         vault.settings(self._session)
         key = await asyncio.to_thread(vault.wanted_identity, Path(identity))
-        return vault_plan.bring(site, await vault_verify.chosen(self._session, site, generation), key)
+        kept = await vault_verify.chosen(self._session, site, generation)
+        return vault_plan.bring(drill.standby(self._session, site) if to_drill else site, kept, key)
 
     async def plan_drill(self, site: Site) -> Intent:
         from app.operations import drill
 
         return await drill.plan(self._session, site)
+
+    async def plan_off_site_drill(self, site: Site, generation: str | None, brought_s: float) -> Intent:
+        from app.operations import drill, vault_verify
+
+        kept = await vault_verify.chosen(self._session, site, generation)
+        return await drill.plan_brought(self._session, site, kept.entry, brought_s)
 
     async def plan_verify(self, site: Site) -> Intent:
         from app.operations import verify

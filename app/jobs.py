@@ -9,7 +9,7 @@ from contextlib import aclosing
 
 from app.desk import Desk
 from app.operations.intent import Intent
-from backends.records import AnyEvent, ModoseruError, Operation, Outcome, Site
+from backends.records import AnyEvent, ModoseruError, Operation, Site
 from widgets.job import Job
 from widgets.language import tr
 
@@ -54,7 +54,7 @@ class Jobs:
         """Whether it ended well, when it has ended."""
         if (task := self._tasks.get(job)) is not None:
             await asyncio.wait([task])
-        return job.finished is not None and job.finished.outcome is Outcome.DONE
+        return job.well
 
     def follow(self, site: Site, operation: Operation) -> None:
         """Follow what the journal says is running, unless it is followed already."""

@@ -47,6 +47,11 @@ class Job:
     def well(self) -> bool:
         return self.finished is not None and self.finished.outcome is Outcome.DONE
 
+    @property
+    def seconds(self) -> float | None:
+        """From its beginning to its end; None while it runs."""
+        return None if self.ended is None else (self.ended - self.began).total_seconds()
+
     def apply(self, event: AnyEvent) -> None:
         if isinstance(event, Progress) and self.events and isinstance(self.events[-1], Progress):
             self.events[-1] = event
@@ -105,8 +110,8 @@ def _outcome(job: Job, finished: Finished) -> Line:
         parts.append(Cell(f": {told(finished.detail)}", tone))
     if finished.generation and finished.outcome is Outcome.DONE:
         parts.append(Cell(f"  {said(finished.generation, 20)}"))
-    if job.ended is not None:
-        parts.append(Cell(f"  {words.took((job.ended - job.began).total_seconds())}", Tone.DIM))
+    if job.seconds is not None:
+        parts.append(Cell(f"  {words.took(job.seconds)}", Tone.DIM))
     if finished.hint:
         parts.append(Cell(f"  {told(finished.hint)}"))
     return tuple(parts)

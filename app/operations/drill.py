@@ -9,11 +9,11 @@ import msgspec
 from app.operations import check, credentials, restore
 from app.operations.intent import Intent, Proof
 from app.operations.vault_bring import transfer_of
-from backends.records import Operation, Site
+from backends.records import Site
 
 if TYPE_CHECKING:
     from app.session import Session
-    from backends.journal_catalogue import Kept
+    from backends.vault import Entry
 
 
 def standby(session: Session, site: Site) -> Site:
@@ -22,23 +22,23 @@ def standby(session: Session, site: Site) -> Site:
     return site if named is None else session.fleet.site(named)
 
 
-async def plan_brought(session: Session, site: Site, kept: Kept, brought: Operation) -> Intent:
-    """Of a generation that `brought` took out of the vault to the standby of `site`. Raises as `plan` does."""
-    generation, there = kept.entry.generation, standby(session, site)
+async def plan_brought(session: Session, site: Site, entry: Entry, brought_s: float) -> Intent:
+    """Of a generation that came out of the vault to the standby of `site` in so many seconds. Raises as `plan` does."""
+    generation, there = entry.generation, standby(session, site)
     proof = Proof(
         site=site.name,
         generation=generation,
-        brought_s=brought.seconds or 0.0,
+        brought_s=brought_s,
         on=None if there.name == site.name else there.name,
     )
     if proof.on is None:
         return msgspec.structs.replace(await plan(session, site, generation), proof=proof)
-    transfer = transfer_of(kept.entry)
+    transfer = transfer_of(entry)
     return Intent(
         kind="drill",
         site=there,
         verb="drill",
-        request={"generation": generation, "seal": kept.entry.seal, "transfer": transfer, "url": site.url},
+        request={"generation": generation, "seal": entry.seal, "transfer": transfer, "url": site.url},
         question=f"Rehearse the restore of {site.name} from {generation} on {there.name}?",
         stays=(f"Nothing of {there.name} is touched, and nothing of {site.name} stays there.",),
         generation=generation,

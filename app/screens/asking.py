@@ -42,6 +42,13 @@ class Asking:
         """Nothing live is touched, so nothing is asked."""
         self._jobs.start(await self._desk.plan_drill(site), confirmed=False)
 
+    async def drill_off_site(self, site: Site) -> None:
+        """The vault's newest, where the policy has it rehearsed; ends with the drill."""
+        if (brought := await self._brought(site, None, to_drill=True)) is not None:
+            intent, job = brought
+            drill = await self._desk.plan_off_site_drill(site, intent.generation, job.seconds or 0.0)
+            await self._jobs.done(self._jobs.start(drill, confirmed=False))
+
     async def verify(self, site: Site) -> None:
         """Nothing but a damaged pack is touched, so nothing is asked."""
         self._jobs.start(await self._desk.plan_verify(site), confirmed=False)
@@ -94,21 +101,25 @@ class Asking:
             except ModoseruError as error:
                 if error.code != "no_generation" or generation not in in_vault:
                     raise
-        if await self._brought(site, generation):
+        if await self._brought(site, generation) is not None:
             await self.restore(site, generation)
 
-    async def _brought(self, site: Site, generation: str) -> bool:
-        """Out of the vault, with the file that opens it; asked for until it does or nobody names one."""
+    async def _brought(
+        self, site: Site, generation: str | None, *, to_drill: bool = False
+    ) -> tuple[Intent, Job] | None:
+        """Out of the vault, with the file that opens it; asked for until it does or nobody names one. None where it was
+        not brought."""
         why, path = "", None
         while (path := await self._answer(AskIdentity(site.name, why, path))) is not None:
             try:
-                intent = await self._desk.plan_bring(site, generation, path)
+                intent = await self._desk.plan_bring(site, generation, path, to_drill=to_drill)
             except ModoseruError as error:
                 why = told(f"{error.message} → {error.hint}" if error.hint else error.message)
                 continue
-            return await self._jobs.done(self._jobs.start(intent, confirmed=False))
+            job = self._jobs.start(intent, confirmed=False)
+            return (intent, job) if await self._jobs.done(job) else None
         self._app.tell(tr("Nothing was changed"), alarm=False)
-        return False
+        return None
 
     async def post(self, site: Site) -> None:
         dialog = Posts(site.name, lambda words: self._desk.find_posts(site, words))

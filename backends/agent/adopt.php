@@ -112,6 +112,7 @@ final class Adoption
             }
             $this->tell($part['size']);
         }
+        read_manifest($this->here('manifest'))->current();
         need_room($this->request->folder, strlen($this->text) + $copied);
     }
 
@@ -244,6 +245,12 @@ final class Adoption
     private function place($what)
     {
         return part_file($what, $this->generation->folder, $this->generation->packs);
+    }
+
+    /** Where it is now. */
+    private function here($what)
+    {
+        return exists($this->path($what)) ? $this->path($what) : $this->place($what);
     }
 
     private function hold($what)

@@ -85,11 +85,14 @@ class FakeDesk:
     async def plan_vault(self, site: Site) -> Intent:
         return await self._plan("vault", site, {})
 
-    async def plan_bring(self, site: Site, generation: str, identity: str) -> Intent:
-        return await self._plan("bring", site, {"generation": generation, "identity": identity})
+    async def plan_bring(self, site: Site, generation: str | None, identity: str, *, to_drill: bool = False) -> Intent:
+        return await self._plan("bring", site, {"generation": generation, "identity": identity, "to_drill": to_drill})
 
     async def plan_drill(self, site: Site) -> Intent:
         return await self._plan("drill", site, {})
+
+    async def plan_off_site_drill(self, site: Site, generation: str | None, brought_s: float) -> Intent:
+        return await self._plan("drill", site, {"generation": generation, "brought_s": brought_s})
 
     async def plan_verify(self, site: Site) -> Intent:
         return await self._plan("verify", site, {})

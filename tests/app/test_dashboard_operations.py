@@ -263,8 +263,28 @@ async def test_a_generation_that_only_the_vault_has_is_brought_first_and_never_m
         desk.refusal = None
         await pilot.press("enter")
         await until(pilot, lambda: bool(desk.made("start")))
-        assert desk.made("plan")[-1] == ("plan", "bring", "a.example", off_site.id, "key.txt")
+        assert desk.made("plan")[-1] == ("plan", "bring", "a.example", off_site.id, "key.txt", False)
         assert desk.made("start") == [("start", "bring", "a.example", False)]
+
+
+async def test_a_drill_out_of_the_vault_brings_its_newest_and_begins_when_that_has_arrived() -> None:
+    found = msgspec.structs.replace(status("a.example"), generations=(generation(3, tier="vault"),))
+    sites = [(site("a.example"), found), (site("b.example"), status("b.example", generations=()))]
+    async with opened(FakeDesk(sites)) as (app, desk, pilot):
+        app.fleet.list.go_to("b.example")
+        await pilot.press("o")
+        await pilot.pause()
+        assert told(app) == "Nothing of b.example is known to be in the vault; V copies it there"
+        app.fleet.list.go_to("a.example")
+        await pilot.press("o")
+        await until(pilot, lambda: isinstance(app.screen, AskIdentity))
+        await pilot.press(*"key.txt", "enter")
+        await until(pilot, lambda: bool(desk.made("start")))
+        assert desk.made("plan") == [("plan", "bring", "a.example", None, "key.txt", True)]
+        feed(desk, "a.example", "bring", Outcome.DONE)
+        await until(pilot, lambda: len(desk.made("plan")) > 1)
+        assert desk.made("plan")[-1] == ("plan", "drill", "a.example", None, 41.0)
+        await until(pilot, lambda: desk.made("start")[-1] == ("start", "drill", "a.example", False))
 
 
 async def test_one_that_both_tiers_have_comes_from_the_server_unless_it_is_gone_there() -> None:

@@ -13,9 +13,13 @@ from typing import Any
 
 import pytest
 
+from app.screens.identity import AskIdentity
+from backends.records import Outcome
 from tests.agent.small import tables_of, tree
 from tests.lab import Lab, LabSite
 from tests.operations.program import Program
+from tests.operations.screen_of_fleet import on_screen
+from tests.operations.test_lost_config_on_screen import ended
 from tests.vault.machine import Machine
 from tests.vault.new_server import new_server
 
@@ -84,6 +88,20 @@ def test_it_proves_the_site_and_leaves_nothing_on_the_standby(
     assert lab.sql(empty, "SHOW TABLES") == []
     again = on_folder.program("follow", STANDBY, done["operation"], "--json").json
     assert again["outcome"] == "done"
+
+
+async def test_its_key_in_the_dashboard_proves_the_site_too(on_folder: Machine, site: LabSite, empty: LabSite) -> None:
+    on_folder.copied(NAME)
+    async with on_screen(on_folder.program) as screen:
+        await screen.go_to(NAME)
+        await screen.look_again(NAME)
+        assert screen.shows("UNPROVEN")
+        await screen.press("o")
+        await screen.until(lambda: isinstance(screen.app.screen, AskIdentity))
+        await screen.press("ctrl+u", *str(on_folder.identity), "enter")
+        assert await ended(screen, STANDBY, "drill") is Outcome.DONE
+        await screen.until(lambda: screen.shows("PROVEN") and not screen.shows("UNPROVEN"))
+    assert kept(empty.home) == ["lock"]
 
 
 def test_a_failure_there_counts_and_leaves_nothing_either(

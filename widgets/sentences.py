@@ -39,6 +39,7 @@ _SENTENCES = (
     # app/operations: questions, what goes, what stays
     mark("Restore {site} to {generation} ({age} days ago)?"),
     mark("Restore {site} to {generation} ({age} h ago)?"),
+    mark("Restore {site} to {generation} ({age} min ago)?"),
     mark("All files and the whole database are replaced."),
     mark("All files are replaced; the database stays."),
     mark("The whole database is replaced; the files stay."),

@@ -77,10 +77,11 @@ def generation_line(generation: Generation, now: dt.datetime, *, in_full: bool =
         glyph = "▮" if generation.state is GenerationState.COMPLETE else "▯"
         word = tr(words.GENERATION_WORDS[generation.state])
         state = Cell(f"{glyph} {word}", words.GENERATION_TONES[generation.state])
-    if not in_full:
-        return Cell(head + " "), state
-    size = words.size(generation.bytes) if generation.bytes is not None else "?"
     tiers = {"server": tr("server"), "vault": tr("vault")}
+    if not in_full:
+        elsewhere = "" if generation.tier == "server" else f" {tiers.get(generation.tier, said(generation.tier, 20))}"
+        return Cell(head), state, Cell(elsewhere, Tone.DIM)
+    size = words.size(generation.bytes) if generation.bytes is not None else "?"
     parts = [] if proof else [tr("never read back")]
     parts += [proof] if proof and state.tone is not Tone.GOOD else []
     parts += [tiers.get(generation.tier, said(generation.tier, 20)), words.reason_word(generation.reason)]

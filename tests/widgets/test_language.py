@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import datetime as dt
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from app.operations import restore
+from backends.records import Generation, GenerationState
 from widgets import language
 from widgets.language import choose, read_catalogue, tr, tr_n
 from widgets.sentences import told
@@ -125,3 +128,13 @@ def test_what_a_drill_found_is_told_in_japanese(japanese: None) -> None:
     assert told("the front page of the restored copy answers 500: 一時停止") == (
         "復元した複製のトップページが 500 を返す: 一時停止"
     )
+
+
+@pytest.mark.parametrize("age", [dt.timedelta(minutes=3), dt.timedelta(hours=30), dt.timedelta(days=9)])
+@pytest.mark.parametrize("question", ["Restore a.example to {when}?", "Restore a.example of {when} to b.example?"])
+def test_the_question_of_a_restore_is_asked_in_japanese_however_old_the_generation(
+    question: str, age: dt.timedelta, japanese: None
+) -> None:
+    created = dt.datetime.now(dt.UTC) - age
+    old = Generation(id=f"{created:%Y%m%dT%H%M%SZ}", created=created, state=GenerationState.COMPLETE)
+    assert told(question.format(when=restore.when(old))).endswith("に復元しますか？")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from app import cli_fleet, cli_vault
+from app import cli_fleet, cli_updates, cli_vault
 from app.cli_vault import identity_option
 from app.command_line import Options, command, run
 
@@ -122,7 +122,7 @@ async def status(options: Options, sites: tuple[str, ...]) -> int:
     from app.operations import check as checks
 
     async with _session(options) as session:
-        known = await checks.last_known(session, _chosen(session, sites))
+        known = await checks.last_known(session, session.fleet.chosen(sites))
         speaking.statuses(session.fleet, known, as_json=options.as_json)
     return 0
 
@@ -138,7 +138,7 @@ async def check(options: Options, sites: tuple[str, ...]) -> int:
     from app.operations import check as checks
 
     async with _session(options) as session:
-        chosen = _chosen(session, sites)
+        chosen = session.fleet.chosen(sites)
         found = {}
         async for one in checks.check(session, chosen):
             found[one.name] = one
@@ -278,38 +278,6 @@ async def diff(options: Options, *, site: str, generation: str | None, full: boo
 
 
 @command(main)
-@click.argument("sites", nargs=-1, metavar="[SITE]...")
-@click.option("--hold", metavar="SLUG", help="Keep one from being applied on these sites.")
-@click.option("--why", default="held by an operator", help="What is told with --hold.")
-@click.option("--let-go", metavar="SLUG", help="Let one be applied again that was held, or that broke a page.")
-async def updates(options: Options, sites: tuple[str, ...], hold: str | None, why: str, let_go: str | None) -> int:
-    """Pending updates, asked of wordpress.org now by the sites' own update code.
-
-    One that broke a page when it was tried is held, with the reason, until it is let go. Exit status 1 where a site
-    could not ask.
-    """
-    from app import speaking
-    from app.operations import guard, holding
-    from app.operations import update as plans
-    from app.operations.restore import BadRequest
-
-    async with _session(options) as session:
-        chosen = _chosen(session, sites)
-        if (hold or let_go) and not sites:
-            raise BadRequest("no_site", "--hold and --let-go want the sites named", "modoseru updates SITE --hold SLUG")
-        for site in chosen if hold or let_go else ():
-            guard.writable(session, site, "nothing is held or let go")
-        if hold:
-            for site in chosen:
-                await holding.hold(session, site, hold, why)
-        if let_go:
-            await holding.let_go(session, chosen, let_go)
-        found = await plans.pending_of(session, chosen)
-        speaking.updates(found, as_json=options.as_json)
-    return 1 if any(one.problem for one in found) else 0
-
-
-@command(main)
 @click.argument("site", required=False)
 @click.option("--all", "ended", is_flag=True, help="Ended ones too.")
 async def operations(options: Options, site: str | None, ended: bool) -> int:
@@ -348,7 +316,7 @@ async def backup(options: Options, sites: tuple[str, ...], tier: str, reason: st
     async with _session(options) as session:
         if tier != "server":
             vault.recipients(session)
-        chosen = _chosen(session, sites)
+        chosen = session.fleet.chosen(sites)
 
         first = chosen if tier != "vault" else await vault_plan.late(session, chosen)
         made = await performing.performed(
@@ -601,37 +569,6 @@ async def release(options: Options, site: str, yes: bool) -> int:
 
 
 @command(main)
-@click.argument("sites", nargs=-1, required=True, metavar="SITE...")
-@click.option("--only", multiple=True, metavar="SLUG", help="Only these items.")
-@click.option("--back", metavar="SLUG", help="Put one plugin or theme back to what it was before its last update.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-async def update(options: Options, sites: tuple[str, ...], only: tuple[str, ...], back: str | None, yes: bool) -> int:
-    """Update what is pending, one item at a time; an item that breaks a page is put back alone.
-
-    With --back its files come from the generation that the update made first, and it is held; the database stays.
-    """
-    from app import performing
-    from app.operations import back as returns
-    from app.operations import holding
-    from app.operations import update as plans
-
-    async with _session(options) as session:
-        chosen = _chosen(session, sites)
-        if back is not None:
-            ended = await performing.performed(
-                session, chosen, lambda one: returns.plan(session, one, back), options, yes=yes
-            )
-            for site, one in zip(chosen, ended, strict=True):
-                # One that nobody sees any more goes on there.
-                if performing.went_well(one) or getattr(one, "code", "") in {"left_running", "lost_sight"}:
-                    await holding.hold(session, site, back, "put back by hand")
-            return performing.concluded(chosen, ended, options)
-        return await performing.perform(
-            session, chosen, lambda one: plans.plan(session, one, only or None), options, yes=yes
-        )
-
-
-@command(main)
 @click.argument("site")
 @click.argument("operation")
 async def follow(options: Options, site: str, operation: str) -> int:
@@ -659,14 +596,8 @@ def _session(options: Options) -> Any:
     return session.opened(options.config, read_only=options.read_only)
 
 
-def _chosen(session: Session, names: tuple[str, ...]) -> list[Any]:
-    """The named sites in the order of their names, or all."""
-    return [session.fleet.site(name) for name in dict.fromkeys(names)] if names else list(session.fleet.sites)
-
-
 main.add_command(cli_fleet.site)
 main.add_command(cli_fleet.key)
 main.add_command(cli_vault.vault)
-
-if __name__ == "__main__":
-    main()
+for one in (cli_updates.updates, cli_updates.update, cli_updates.ledger):
+    command(main)(one)

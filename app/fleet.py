@@ -45,6 +45,10 @@ class Fleet(Struct, frozen=True, kw_only=True):
                 return site
         raise _unknown_site(name, [site.name for site in self.sites])
 
+    def chosen(self, names: Sequence[str]) -> list[Site]:
+        """The sites of these names in their order, each once; all of them where none is named. Raises as `site`."""
+        return [self.site(name) for name in dict.fromkeys(names)] if names else list(self.sites)
+
 
 class BadConfig(ModoseruError):  # noqa: N818  says what it found, as callers read it
     """Everything that is wrong with the configuration: `problems`, one line each (file, key path, what, allowed).

@@ -7,23 +7,17 @@ from __future__ import annotations
 
 import base64
 import binascii
-import datetime as dt
 import ipaddress
 import re
 import zoneinfo
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
+from app import waves
 from app.fleet_vault import vault_problems
 from backends.records import FleetFile, Policy, Site, SshSettings, visible
 
 _KEY_TYPES = ("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-", "sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-")
-_WINDOW = re.compile(
-    r"(?P<days>(?:mon|tue|wed|thu|fri|sat|sun)(?:[-,](?:mon|tue|wed|thu|fri|sat|sun))*) "
-    r"(?P<from>(?:[01]\d|2[0-3]):[0-5]\d)-(?P<to>(?:[01]\d|2[0-3]):[0-5]\d|24:00)",
-    re.IGNORECASE,
-)
-_FREEZE = re.compile(r"(\d{4}-\d\d-\d\d)(?:/(\d{4}-\d\d-\d\d))?")
 
 
 def fleet_problems(settings: FleetFile) -> Iterator[str]:
@@ -57,25 +51,17 @@ def _resolver_problems(resolver: str | None) -> Iterator[str]:
 
 
 def _policy_problems(policy: Policy) -> Iterator[str]:
-    window = _WINDOW.fullmatch(policy.update_window)
+    window = waves.WINDOW.fullmatch(policy.update_window)
     if not window or window["from"] == window["to"]:
         shown = visible(policy.update_window, 60)
         yield f'policy.update_window: "{shown}" is not a window; one such as "Mon-Thu 10:00-16:00" is expected'
     for number, freeze in enumerate(policy.freeze, 1):
         at, shown = f"policy.freeze[{number}]", visible(freeze, 60)
-        days = _period(freeze)
+        days = waves.period(freeze)
         if days is None:
             yield f'{at}: "{shown}" is not a period; one such as "2026-12-28/2027-01-05" is expected'
         elif days[0] > days[1]:
             yield f'{at}: "{shown}" ends before it begins'
-
-
-def _period(text: str) -> tuple[dt.date, dt.date] | None:
-    found = _FREEZE.fullmatch(text)
-    try:
-        return (dt.date.fromisoformat(found[1]), dt.date.fromisoformat(found[2] or found[1])) if found else None
-    except ValueError:
-        return None
 
 
 def site_problems(site: Site, name: str) -> list[str]:

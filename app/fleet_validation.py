@@ -22,6 +22,7 @@ from backends.records import (
     Duration,
     Host,
     HttpUrl,
+    Pause,
     RemotePath,
     RemoteWord,
     ServerSettings,
@@ -195,6 +196,7 @@ def _meanings() -> dict[str, str]:
     return {
         _pattern(SiteName): "a name of letters, digits, . _ - (at most 100, a letter or digit first)",
         _pattern(Duration): "a duration such as 12h, 7d, 1w or 1mo",
+        _pattern(Pause): "a pause such as 0, 15m, 2h or 1d",
         _pattern(RemoteWord): "a path of letters, digits and . _ / = - without blanks",
         _pattern(RemotePath): "a path of at most 1000 characters without control characters",
         _pattern(CredentialLine): "a line of at most 500 characters",

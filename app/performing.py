@@ -6,8 +6,9 @@ The first Ctrl-C asks the operation to cancel; the second leaves it running on i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from app import prompting, speaking
@@ -18,6 +19,7 @@ from backends.records import AnyEvent, Finished, ModoseruError, Operation, Outco
 
 if TYPE_CHECKING:
     from app.command_line import Options
+    from app.operations.month import Watch
     from app.operations.move import Dns
     from app.session import Session
 
@@ -85,6 +87,22 @@ async def performed(
         intents.append(await _asked(intent, options) if isinstance(intent, Intent) and asked else intent)
     with _Interrupts() as interrupts:
         return await asyncio.gather(*(ended(intent) for intent in intents))
+
+
+@contextlib.contextmanager
+def watching(session: Session, options: Options, interrupted: Callable[[], None]) -> Iterator[Watch]:
+    """Follows any number of updates on the terminal. Ctrl-C calls `interrupted` too, and cancels those that run."""
+
+    async def watch(site: Site, events: AsyncGenerator[AnyEvent]) -> Operation | ModoseruError:
+        one = _Watched(session, site, options)
+        interrupts.watched.append(one)
+        try:
+            return await one.run(events, "update")
+        finally:
+            interrupts.watched.remove(one)
+
+    with _Interrupts(interrupted) as interrupts:
+        yield watch
 
 
 async def watched(session: Session, intent: Intent, options: Options) -> list[AnyEvent]:
@@ -185,8 +203,9 @@ async def _asked(intent: Intent, options: Options) -> Intent | ModoseruError:
 class _Interrupts:
     """Ctrl-C while operations run: one handler for all of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, also: Callable[[], None] = lambda: None) -> None:
         self.watched: list[_Watched] = []
+        self._also = also
         self._loop = asyncio.get_running_loop()
 
     def __enter__(self) -> _Interrupts:
@@ -194,6 +213,7 @@ class _Interrupts:
         return self
 
     def _interrupted(self) -> None:
+        self._also()
         for one in self.watched:
             one.interrupted()
 

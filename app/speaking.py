@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from app.fleet import Fleet
     from app.operations.move import Dns
     from app.operations.post import Found
-    from app.operations.update import Pending
     from app.operations.vault_catalogue import Doctor, Rebuilt
     from app.operations.vault_prune import Pruned
     from app.operations.verify import Verified
@@ -275,27 +274,6 @@ def difference(fleet: Fleet, found: Difference, *, everything: bool, as_json: bo
         aside("  → every path: --all")
     elif found.truncated:
         aside(f"  → the server sent the first of each alone: {', '.join(found.truncated)}")
-
-
-def updates(known: Sequence[Pending], *, as_json: bool) -> None:
-    """`updates` is null, and `error` there, where a site could not ask: that is not the same as none."""
-    if as_json:
-        _json({"sites": [_pending(one) for one in known]})
-        return
-    for one in known:
-        if one.problem is not None:
-            error(one.problem, as_json=False, site=one.name)
-            continue
-        _line(f"{one.name}: {f'{len(one.updates)} pending' if one.updates else 'up to date'}")
-        for update in one.updates or ():
-            held = f"  held: {update.held}" if update.held else ""
-            _line(f"  {update.kind:<11} {update.slug}  {update.from_ or '?'} → {update.to or '?'}{held}")
-
-
-def _pending(one: Pending) -> dict[str, Any]:
-    if one.problem is not None:
-        return {"name": one.name, "updates": None, "error": _error(one.problem)}
-    return {"name": one.name, "updates": [_only(update, _UPDATE_FIELDS) for update in one.updates or ()]}
 
 
 def preview(

@@ -22,6 +22,7 @@ from msgspec import Struct
 from backends.journal_cache import Cache
 from backends.journal_catalogue import Catalogue
 from backends.journal_file import BUSY_S, JournalBroken, JournalFile, moment, stamp
+from backends.journal_updates import UpdateBook
 from backends.records import GENERATION_ID, AnyEvent, ModoseruError, Operation, encode, visible
 
 __all__ = ["AuditEntry", "Changes", "Journal", "JournalBroken", "SealConflict", "default_path", "opened"]
@@ -75,6 +76,7 @@ class Journal:
         self._file = file
         self.cache = Cache(file)
         self.catalogue = Catalogue(file)
+        self.updates = UpdateBook(file)
 
     @classmethod
     async def open(cls, path: Path, *, busy: float = BUSY_S) -> Journal:
@@ -143,7 +145,7 @@ class Journal:
         what a site that comes back, or a question that comes later, is measured against."""
 
         def write(database: sqlite3.Connection) -> None:
-            for table in ("state", "operation", "fact"):
+            for table in ("state", "operation", "fact", "decision", "ledger"):
                 database.execute(f"DELETE FROM {table} WHERE site = ?", (site,))  # noqa: S608  constant names
             _mark(database, site)
 

@@ -61,6 +61,15 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             name TEXT NOT NULL, version TEXT NOT NULL, size BIGINT NOT NULL, sha256 TEXT NOT NULL,
             PRIMARY KEY (site, generation, part, number))""",
     ),
+    (
+        """CREATE TABLE decision (
+            kind TEXT NOT NULL, slug TEXT NOT NULL, version TEXT NOT NULL, site TEXT NOT NULL, at TEXT NOT NULL,
+            record TEXT NOT NULL, PRIMARY KEY (kind, slug, version, site))""",
+        """CREATE TABLE ledger (
+            site TEXT NOT NULL, operation TEXT NOT NULL, kind TEXT NOT NULL, slug TEXT NOT NULL, at TEXT NOT NULL,
+            record TEXT NOT NULL, PRIMARY KEY (site, operation, kind, slug))""",
+        "CREATE INDEX ledger_at ON ledger (at)",
+    ),
 )
 """What brings schema N to N + 1; entries are appended, never changed. `PRAGMA user_version` is the schema."""
 

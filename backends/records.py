@@ -22,6 +22,8 @@ SiteName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")]
 """Names a file in `sites.d` and a folder on the server: no separator, no leading dot."""
 Duration = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,3}(h|d|w|mo)\Z")]
 """`12h`, `7d`, `1w`, `1mo`."""
+Pause = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]{0,3}(m|h|d))\Z")]
+"""`0`, `15m`, `2h`, `1d`."""
 RemoteWord = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_./=-]{1,200}\Z")]
 """What may stand in a remote command without quoting, whatever the login shell."""
 RemotePath = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,1000}\Z")]
@@ -79,6 +81,14 @@ class Policy(_Table, frozen=True, kw_only=True):
     update_every: Duration = "1mo"
     update_window: Text = "Mon-Thu 10:00-16:00"
     freeze: tuple[Text, ...] = ()
+    wave_share: Annotated[float, Meta(gt=0, le=1)] = 0.1
+    """How much of the sites the second wave of the month's updates takes, behind the canaries."""
+    wave_pause: Pause = "15m"
+    """How long a wave is watched before the next one begins."""
+    wave_tolerated: Annotated[int, Meta(ge=0, le=1000)] = 0
+    """On how many sites one update may fail before it is halted everywhere."""
+    wave_per_server: Annotated[int, Meta(ge=1, le=20)] = 1
+    """Sites of one server that are updated together."""
 
 
 class VaultSettings(_Table, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from app import policy
-from app.operations import check, core, here, holding, isolate, look, transfer, update, vault_bring, vault_copy
+from app.operations import check, core, here, holding, isolate, ledger, look, transfer, update, vault_bring, vault_copy
 from app.operations.intent import Intent, Proof
 from app.operations.patience import FIRST_PAUSE, LONGEST_PAUSE, PATIENCE, jittered, passes
 from app.operations.summary import summarise
@@ -359,6 +359,7 @@ class _Attended:
         if self._kind == "update":
             if known is None or known.outcome is None:  # read again later, it would hold what was let go since
                 await holding.hold_what_broke(self._session, self._site, self._events)
+                await ledger.remember(self._session, self._site, self._operation, self._events)
             with contextlib.suppress(ModoseruError):  # WordPress forgets what is pending when it updates
                 await update.pending(self._session, self._site)
         if self._kind == "isolate" and finished.outcome in {Outcome.DONE, Outcome.NEEDS_HAND}:

@@ -161,18 +161,26 @@ def _finished(outcome: Outcome, intent: Intent, detail: str) -> Finished:
 @contextlib.contextmanager
 def alone(session: Session, site: Site) -> Iterator[None]:
     """Raises Elsewhere where another process, or another task of this one, is at it."""
+    busy = Elsewhere(
+        "elsewhere",
+        f"{site.name} is being copied to or from the vault already",
+        f"modoseru operations {site.name}",
+    )
+    with locked(session, site.name, busy):
+        yield
+
+
+@contextlib.contextmanager
+def locked(session: Session, name: str, busy: ModoseruError) -> Iterator[None]:
+    """One of this machine at a time does what is called `name`; raises `busy` where another does."""
     folder = session.state / "locks"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(folder / site.name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise Elsewhere(
-                "elsewhere",
-                f"{site.name} is being copied to or from the vault already",
-                f"modoseru operations {site.name}",
-            ) from None
+            raise busy from None
         yield
     finally:
         os.close(descriptor)

@@ -80,12 +80,14 @@ def in_order(updates: Sequence[Update]) -> list[Update]:
     return found
 
 
-async def plan(session: Session, site: Site, slugs: Sequence[str] | None = None) -> Intent:
-    """The pending updates named by `slugs`, or all of them.
+async def plan(
+    session: Session, site: Site, slugs: Sequence[str] | None = None, offered: Sequence[Update] | None = None
+) -> Intent:
+    """The pending updates named by `slugs`, or all of them. `offered`: what was pending a moment ago, else it is asked.
 
     Raises ModoseruError: nothing_to_update, unknown_item, held, blocked, already_failing, and as `pending` does.
     """
-    offered = await pending(session, site)
+    offered = await pending(session, site) if offered is None else offered
     unknown = sorted(set(slugs or ()) - {one.slug for one in offered})
     if unknown:
         raise ModoseruError(

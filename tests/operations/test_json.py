@@ -109,6 +109,40 @@ SITES = {
         }
     ]
 }
+DECISION = {
+    "kind": str,
+    "slug": str,
+    "version": str,
+    "verdict": one_of("approved", "skipped", "halted"),
+    "who": str,
+    "at": time,
+    "note": str,
+}
+ITEM = {
+    "kind": one_of("core", "plugin", "theme", "translation"),
+    "slug": str,
+    "from": [str],
+    "to": Or(str, None),
+    "security": Or(bool, None),
+    "sites": [str],
+    "held": [str],
+    "decision": Or(DECISION, None),
+}
+ENTRY = {
+    "site": str,
+    "operation": str,
+    "kind": str,
+    "slug": str,
+    "name": Or(str, None),
+    "from": Or(str, None),
+    "to": Or(str, None),
+    "outcome": one_of("applied", "put_back", "not_updated", "not_judged", "not_begun"),
+    "why": Or(str, None),
+    "at": time,
+    "unavailable_s": Or(number, None),
+    "approved_by": Or(str, None),
+    "note": str,
+}
 OPERATION = {
     "operation": str,
     "site": str,
@@ -188,8 +222,15 @@ SHAPES: dict[str, Any] = {
     },
     "restore": OPERATION,
     "undo": OPERATION,
-    "updates": {"sites": [{"name": str, "updates": [UPDATE]}]},
+    "updates": {"sites": [{"name": str, "updates": [UPDATE]}], "items": [ITEM]},
     "update": OPERATION,
+    "update --all --dry-run": {
+        "began": time,
+        "waves": [[{"site": str, "updates": [UPDATE]}]],
+        "undecided": [ITEM],
+        "unknown": [{"site": str, "error": {"code": str, "message": str, "hint": str}}],
+    },
+    "ledger": {"month": str, "entries": [ENTRY]},
     "operations": {"operations": [OPERATION]},
     "follow": OPERATION,
     "error": {"error": {"code": str, "message": str, "hint": str}},
@@ -239,9 +280,11 @@ def printed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ans
     answers["restore"] = run("restore", NAME, "--yes")
     answers["undo"] = run("undo", NAME, "--yes")
     lab.wporg.offer({GOOD: "1.1"})
-    answers["updates"] = run("updates", NAME)
+    answers["updates"] = run("updates", NAME, "--approve", GOOD)
+    answers["update --all --dry-run"] = run("update", "--all", "--dry-run")
     answers["check"] = run("check", NAME)
     answers["update"] = run("update", NAME, "--yes")
+    answers["ledger"] = run("ledger", NAME)
     answers["status"] = run("status")
     answers["operations"] = run("operations", NAME)
     answers["follow"] = run("follow", NAME, answers["backup"].json["operation"])

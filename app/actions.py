@@ -21,6 +21,8 @@ class Place(StrEnum):
     """In every list and text."""
     BACK = "back"
     """Everywhere but where there is nothing to go back to."""
+    MONTH = "month"
+    """In the view of the month's updates."""
     PROGRAM = "program"
 
 
@@ -91,6 +93,7 @@ ACTIONS = (
     Action("sort", "s", mark("sort"), mark("Order the list by the next column"), Place.FLEET),
     Action("problem", "n", mark("problem"), mark("Go to the next site that is not well"), Place.FLEET),
     Action("refresh", "f5,ctrl+r", mark("look at all"), mark("Look at every site now"), Place.FLEET),
+    Action("month", "M", mark("the month"), mark("The month's updates: approve, and send out in waves"), Place.FLEET),
     Action("dismiss", "D", mark("dismiss"), mark("Dismiss the operations that have ended"), Place.FLEET),
     Action("down", "j,down", mark("down one"), mark("Down"), Place.MOVE, shown="j ↓"),
     Action("up", "k,up", mark("up one"), mark("Up"), Place.MOVE, shown="k ↑"),
@@ -98,6 +101,13 @@ ACTIONS = (
     Action("page_up", "pageup,ctrl+u,ctrl+b", mark("page up"), mark("A page up"), Place.MOVE, shown="PgUp"),
     Action("top", "g,home", mark("top"), mark("To the top"), Place.MOVE),
     Action("bottom", "G,end", mark("bottom"), mark("To the bottom"), Place.MOVE),
+    Action("approve", "a", mark("approve"), mark("Let this version go out"), Place.MONTH, OPERATOR),
+    Action("skip", "s", mark("skip"), mark("Leave this version out"), Place.MONTH, OPERATOR),
+    Action("hold", "h", mark("hold"), mark("Hold every version"), Place.MONTH, OPERATOR),
+    Action("let_go", "l", mark("let go"), mark("Take back what was decided, or why it is held"), Place.MONTH, OPERATOR),
+    Action(
+        "waves", "w", mark("waves"), mark("Send out what is approved; again, stop"), Place.MONTH, OPERATOR, danger=True,
+    ),
     Action("back", "escape", mark("back"), mark("Back; never quits"), Place.BACK, shown="esc"),
     Action("help", "question_mark", mark("help"), mark("All keys"), Place.PROGRAM, shown="?"),
     Action("palette", "ctrl+p,colon", mark("palette"), mark("Find an action or a site"), Place.PROGRAM, shown=":"),
@@ -108,6 +118,7 @@ BY_ID = {action.id: action for action in ACTIONS}
 GROUPS = (
     (mark("On a site"), Place.SITE),
     (mark("On the fleet"), Place.FLEET),
+    (mark("The month's updates"), Place.MONTH),
     (mark("Moving"), Place.MOVE),
     (mark("The program"), Place.PROGRAM),
 )

@@ -127,7 +127,7 @@ async def _month(held: Session, only: tuple[str, ...], options: Options, *, dry_
         raise Refused("not_confirmed", "nothing was updated", "agree to it with --yes")
     stop = asyncio.Event()
     with performing.watching(held, options, stop.set) as watch:
-        result = await month.run(held, made, watch, speaking.aside, stop)
+        result = await month.run(held, made, month.Seat(watch, speaking.aside), stop)
     speaking_updates.month(result, as_json=options.as_json)
     return month.exit_code(result)
 

@@ -43,6 +43,7 @@ from widgets.language import tr
 from widgets.site_page import SiteNews
 
 if TYPE_CHECKING:
+    from app.monthly import Monthly, Row
     from app.screens.asking import Asking
     from app.screens.generations import Generations
 
@@ -133,6 +134,7 @@ class Dashboard(App[None]):
         return {
             "copy": self._do_copy,
             "refresh": self._do_refresh,
+            "month": self._do_month,
             "dismiss": self._do_dismiss,
             "help": self._do_help,
             "palette": self._do_palette,
@@ -425,6 +427,32 @@ class Dashboard(App[None]):
 
     def _do_refresh(self) -> None:
         self._refresh_all()
+
+    @cached_property
+    def _monthly(self) -> Monthly:
+        from app.monthly import Monthly
+
+        made = Monthly(self._desk, self.jobs, lambda: list(self._statuses.values()), self._job_moved)
+        made.decide = lambda row, what: self._errand(self._decide(row, what), kind="update")
+        made.send = self._send_or_stop
+        return made
+
+    def _do_month(self) -> None:
+        from app.screens.month import Month
+
+        self.push_screen(Month(self._monthly, self._clock, read_only=self._desk.read_only))
+        self._errand(self._monthly.load(), kind="update")
+
+    async def _decide(self, row: Row, what: str) -> None:
+        held = await self._monthly.decided(self._asking, row, what)
+        self._take(await self._desk.known_again(held))
+        self._job_moved()
+
+    def _send_or_stop(self) -> None:
+        if self._monthly.running:
+            self._monthly.stop()
+        else:
+            self._errand(self._asking.waves(self._monthly), kind="update")
 
     def _do_dismiss(self) -> None:
         self.jobs.dismiss()

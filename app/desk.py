@@ -15,6 +15,8 @@ from app.operations.intent import Intent
 from backends.records import AnyEvent, Credentials, Difference, HostPage, Operation, Progress, Site, SiteStatus
 
 if TYPE_CHECKING:
+    from app.operations.deciding import Decision, Item, Verdict
+    from app.operations.month import Plan, Result, Seat, Waves
     from app.operations.post import Found
     from app.session import Session
 
@@ -37,6 +39,9 @@ class Desk(Protocol):
     @property
     def known(self) -> Sequence[SiteStatus]:
         """All sites as the journal had them at the start; what was never seen is unknown."""
+
+    async def known_again(self, names: Sequence[str]) -> Sequence[SiteStatus]:
+        """These sites as the journal has them now."""
 
     def host(self, site: Site) -> HostPage | None:
         """The page of `hosts.d` for the site's host."""
@@ -80,6 +85,17 @@ class Desk(Protocol):
 
     async def plan_update(self, site: Site, slugs: tuple[str, ...] | None) -> Intent: ...
 
+    async def month(self) -> tuple[list[Decision], Waves | None]:
+        """What is decided about updates, and how far the waves are."""
+
+    async def decide(self, item: Item, site: str | None, verdict: Verdict, note: str) -> None:
+        """About this version, on one site or over the fleet."""
+
+    async def hold(self, slug: str, sites: Sequence[Site], why: str) -> None: ...
+    async def let_go(self, slug: str, sites: Sequence[Site], *, fleet: bool) -> None: ...
+    async def plan_month(self) -> Plan: ...
+    async def run_month(self, plan: Plan, seat: Seat, stop: asyncio.Event) -> Result: ...
+
     def start(self, intent: Intent, *, confirmed: bool) -> AsyncGenerator[AnyEvent]:
         """The guard's door, the only one."""
 
@@ -108,6 +124,11 @@ class SessionDesk:
         self.name, self.zone = info.name, zoneinfo.ZoneInfo(info.timezone)
         self.embedded = embedded
         self.read_only, self.sites = session.read_only, session.fleet.sites
+
+    async def known_again(self, names: Sequence[str]) -> Sequence[SiteStatus]:
+        from app.operations import check
+
+        return await check.last_known(self._session, [site for site in self.sites if site.name in names])
 
     def host(self, site: Site) -> HostPage | None:
         return self._session.fleet.hosts.get(site.ssh.host)
@@ -213,6 +234,37 @@ class SessionDesk:
         from app.operations import update
 
         return await update.plan(self._session, site, slugs)
+
+    async def month(self) -> tuple[list[Decision], Waves | None]:
+        from app.operations import month
+
+        return await self._session.journal.updates.decisions(), await month.progress(self._session)
+
+    async def decide(self, item: Item, site: str | None, verdict: Verdict, note: str) -> None:
+        from app.operations import deciding
+
+        await deciding.record(self._session, [(item.kind, item.slug, item.to or "", site or "")], verdict, note)
+
+    async def hold(self, slug: str, sites: Sequence[Site], why: str) -> None:
+        from app.operations import holding
+
+        for site in sites:
+            await holding.hold(self._session, site, slug, why)
+
+    async def let_go(self, slug: str, sites: Sequence[Site], *, fleet: bool) -> None:
+        from app.operations import deciding
+
+        await deciding.let_go(self._session, sites, slug, fleet=fleet)
+
+    async def plan_month(self) -> Plan:
+        from app.operations import month
+
+        return await month.plan(self._session, [site for site in self.sites if not site.read_only])
+
+    async def run_month(self, plan: Plan, seat: Seat, stop: asyncio.Event) -> Result:
+        from app.operations import month
+
+        return await month.run(self._session, plan, seat, stop)
 
     def start(self, intent: Intent, *, confirmed: bool) -> AsyncGenerator[AnyEvent]:
         from app.operations import guard

@@ -9,6 +9,7 @@ from contextlib import aclosing
 
 from app.desk import Desk
 from app.operations.intent import Intent
+from app.operations.summary import summarise
 from backends.records import AnyEvent, ModoseruError, Operation, Site
 from widgets.job import Job
 from widgets.language import tr
@@ -55,6 +56,15 @@ class Jobs:
         if (task := self._tasks.get(job)) is not None:
             await asyncio.wait([task])
         return job.well
+
+    async def watch(self, site: Site, events: AsyncGenerator[AnyEvent]) -> Operation | ModoseruError:
+        """An update's record when it has ended, or why it did not begin."""
+        job = Job(site.name, "update", began=self._now())
+        self._take(job, events)
+        await self.done(job)
+        if job.finished is not None and job.operation is not None:
+            return summarise(job.operation, site.name, job.kind, job.events)
+        return ModoseruError(job.code or "lost_sight", *(job.error or ("", "")))
 
     def follow(self, site: Site, operation: Operation) -> None:
         """Follow what the journal says is running, unless it is followed already."""
@@ -109,7 +119,7 @@ class Jobs:
                     tr("lost sight of it; it goes on on the server"), tr("it is followed again by itself"), self._now()
                 )
         except ModoseruError as error:
-            job.fail(error.message, error.hint, self._now())
+            job.fail(error.message, error.hint, self._now(), error.code)
         except Exception as error:
             # One operation's defect must not take the screen from the others.
             job.fail(defect(error).message, "", self._now())

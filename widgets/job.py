@@ -30,6 +30,8 @@ class Job:
         self.finished: Finished | None = None
         self.error: tuple[str, str] | None = None
         """The sentence and the hint of a failure that is no outcome: it did not start, or the connection is gone."""
+        self.code = ""
+        """The error's."""
         self.waiting = False
         self.events: list[AnyEvent] = []
         self._step_first: Progress | None = None
@@ -68,8 +70,8 @@ class Job:
         elif isinstance(event, Finished):
             self.finished, self.ended = event, event.at
 
-    def fail(self, message: str, hint: str, at: dt.datetime) -> None:
-        self.error, self.ended = (message, hint), at
+    def fail(self, message: str, hint: str, at: dt.datetime, code: str = "") -> None:
+        self.error, self.ended, self.code = (message, hint), at, code
 
     def rate(self) -> float | None:
         """Units a second since the step began; None before two reports."""

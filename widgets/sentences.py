@@ -374,6 +374,13 @@ _SENTENCES = (
     mark("restore it first"),
     mark("no update of {slugs} is offered to {site}"),
     mark("see modoseru updates"),
+    # app/operations/month: the waves
+    mark("wave {number} of {waves}: {count} site"),
+    mark("wave {number} of {waves}: {count} sites"),
+    mark("wave {number} begins at {time}"),
+    mark("{item} is halted everywhere: {why}"),
+    mark("nothing of what is approved is pending there"),
+    mark("the month's updates are under way already"),
     # backends/journal: the operator's own machine
     mark("journal {file}: another process holds it"),
     mark("journal {file}: is damaged"),

@@ -83,7 +83,6 @@ async def decide(
 
     Raises ModoseruError (unknown_item) where nothing of that name is pending.
     """
-    now, note = dt.datetime.now(dt.UTC), visible(note, NOTE_MOST)
     wanted = {
         (*_version(update), "" if fleet else one.name)
         for one in pending
@@ -93,13 +92,22 @@ async def decide(
     if not wanted:
         what = "nothing" if slug is None else f"no update of {visible(slug, 100)}"
         raise ModoseruError("unknown_item", f"{what} is pending there", "see modoseru updates")
+    return await record(session, sorted(wanted), verdict, note)
+
+
+async def record(
+    session: Session, what: Sequence[tuple[str, str, str, str]], verdict: Verdict, note: str = ""
+) -> list[Decision]:
+    """About each kind, slug, version and site (`""`: the fleet)."""
+    now, note = dt.datetime.now(dt.UTC), visible(note, NOTE_MOST)
     made = [
-        Decision(kind=kind, slug=of, version=version, site=site, verdict=verdict, who=session.who, at=now, note=note)
-        for kind, of, version, site in sorted(wanted)
+        Decision(kind=kind, slug=slug, version=version, site=site, verdict=verdict, who=session.who, at=now, note=note)
+        for kind, slug, version, site in what
     ]
     await session.journal.updates.decide(made)
-    told = f"{slug or 'all that is pending'}: {note}"
-    await session.journal.audit(session.who, "update", "decide", None, verdict.value, told)
+    for one in made:
+        told = f"{one.kind} {one.slug} {one.version}: {note}"
+        await session.journal.audit(session.who, "update", "decide", one.site or None, verdict.value, told)
     return made
 
 

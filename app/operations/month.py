@@ -11,7 +11,7 @@ import datetime as dt
 import zoneinfo
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -28,6 +28,17 @@ if TYPE_CHECKING:
 
 Watch = Callable[[Site, AsyncGenerator[AnyEvent]], Awaitable[Operation | ModoseruError]]
 """Follows one update to its end, where the operator sees it."""
+
+
+class Seat(NamedTuple):
+    """Where somebody sees how it goes."""
+
+    watch: Watch
+    tell: Callable[[str], None]
+    """Is told one sentence: a wave begins, an update is halted."""
+    moved: Callable[[Waves], None] = lambda _: None
+
+
 AT_ONCE = 8
 """Sites updated together; of one server as many as the policy says."""
 NAME = "month"
@@ -53,7 +64,7 @@ class Through(Struct, frozen=True, kw_only=True):
     why: str = ""
 
 
-class Progress(Struct, frozen=True, kw_only=True):
+class Waves(Struct, frozen=True, kw_only=True):
     """How far the month is, as the journal keeps it."""
 
     began: Moment
@@ -76,7 +87,7 @@ class Progress(Struct, frozen=True, kw_only=True):
 class Plan(Struct, frozen=True, kw_only=True):
     """Who gets what, and when; nothing was changed for it."""
 
-    progress: Progress
+    progress: Waves
     updates: dict[str, tuple[Update, ...]]
     """What is approved, by site."""
     unknown: tuple[Pending, ...]
@@ -102,16 +113,16 @@ class Stopped(StrEnum):
 
 class Result(Struct, frozen=True, kw_only=True):
     stopped: Stopped
-    progress: Progress
+    progress: Waves
     halted: tuple[Decision, ...] = ()
     """Updates that were halted everywhere meanwhile."""
     until: Moment | None = None
     """From when on it may go on, where it may not now."""
 
 
-async def progress(session: Session) -> Progress | None:
+async def progress(session: Session) -> Waves | None:
     """How far the last one is; None where there was none."""
-    kept = await session.journal.recall("", NAME, Progress)
+    kept = await session.journal.recall("", NAME, Waves)
     return kept[0] if kept else None
 
 
@@ -130,7 +141,7 @@ async def plan(session: Session, sites: Sequence[Site], only: Sequence[str] = ()
     if before is None or before.whole:
         now = dt.datetime.now(dt.UTC)
         found = waves.waves(candidates, session.fleet.settings.policy.wave_share)
-        after = Progress(began=now, who=session.who, waves=found)
+        after = Waves(began=now, who=session.who, waves=found)
     else:
         after = _joined(before, [one.name for one in candidates], {site.name for site in session.fleet.sites})
     return Plan(
@@ -141,16 +152,14 @@ async def plan(session: Session, sites: Sequence[Site], only: Sequence[str] = ()
     )
 
 
-async def run(
-    session: Session, made: Plan, watch: Watch, tell: Callable[[str], None], stop: asyncio.Event | None = None
-) -> Result:
+async def run(session: Session, made: Plan, seat: Seat, stop: asyncio.Event | None = None) -> Result:
     """Updates what is left of `made`, wave by wave. `stop`: nothing more is begun, what runs is seen to its end.
 
     Raises here.Elsewhere where another process of this machine is at it.
     """
     busy = here.Elsewhere("elsewhere", "the month's updates are under way already", "modoseru operations")
     with here.locked(session, ".month", busy):
-        return await _Run(session, made, watch, tell, stop or asyncio.Event()).run()
+        return await _Run(session, made, seat, stop or asyncio.Event()).run()
 
 
 def exit_code(result: Result) -> int:
@@ -161,10 +170,8 @@ def exit_code(result: Result) -> int:
 
 
 class _Run:
-    def __init__(
-        self, session: Session, made: Plan, watch: Watch, tell: Callable[[str], None], stop: asyncio.Event
-    ) -> None:  # fmt: skip
-        self._session, self._made, self._watch, self._tell, self._stop = session, made, watch, tell, stop
+    def __init__(self, session: Session, made: Plan, seat: Seat, stop: asyncio.Event) -> None:
+        self._session, self._made, self._seat, self._stop = session, made, seat, stop
         self._policy = session.fleet.settings.policy
         self._zone = zoneinfo.ZoneInfo(session.fleet.settings.fleet.timezone)
         self._progress = made.progress
@@ -186,7 +193,7 @@ class _Run:
                 times = [waves.next_time(site.policy, self._zone, now) for site in sites]
                 return self._result(Stopped.CLOSED, min((one for one in times if one is not None), default=None))
             count = f"{len(opened)} {'site' if len(opened) == 1 else 'sites'}"
-            self._tell(f"wave {number + 1} of {len(self._progress.waves)}: {count}")
+            self._seat.tell(f"wave {number + 1} of {len(self._progress.waves)}: {count}")
             await asyncio.gather(*(self._one(site) for site in opened))
             if self._hand:
                 return self._result(Stopped.HAND)
@@ -208,7 +215,7 @@ class _Run:
         until = self._progress.ended[number - 1] + dt.timedelta(seconds=waves.pause_s(self._policy.wave_pause))
         rest = (until - dt.datetime.now(dt.UTC)).total_seconds()
         if rest > 0:
-            self._tell(f"wave {number + 1} begins at {until.astimezone(self._zone):%H:%M}")
+            self._seat.tell(f"wave {number + 1} begins at {until.astimezone(self._zone):%H:%M}")
             try:
                 await asyncio.wait_for(self._stop.wait(), rest)
             except TimeoutError:
@@ -229,7 +236,7 @@ class _Run:
         for running in await self._session.journal.operations(site.name, running=True):
             if running.kind == "update":
                 # Begun before it was left: it is this site's turn that goes on.
-                return self._ended(await self._watch(site, guard.follow(self._session, site, running.operation)))
+                return self._ended(await self._seat.watch(site, guard.follow(self._session, site, running.operation)))
         chosen: Sequence[Update] = self._made.updates.get(site.name, ())
         try:
             guard.writable(self._session, site, "nothing is updated")
@@ -244,14 +251,14 @@ class _Run:
         except ModoseruError as error:
             await ledger.not_begun(self._session, site, chosen, error)
             return Through(fate=Fate.FAILED, why=error.message)
-        ended = await self._watch(site, guard.start(self._session, intent, confirmed=True))
+        ended = await self._seat.watch(site, guard.start(self._session, intent, confirmed=True))
         if isinstance(ended, ModoseruError) and ended.code not in {"lost_sight", "left_running"}:
             await ledger.not_begun(self._session, site, chosen, ended)
         through = self._ended(ended)
         for one in chosen:
             if halted := await deciding.halt_where_due(self._session, one, self._policy.wave_tolerated):
                 self._halted.append(halted)
-                self._tell(f"{one.slug} {one.to or ''} is halted everywhere: {halted.note}")
+                self._seat.tell(f"{one.slug} {one.to or ''} is halted everywhere: {halted.note}")
         return through
 
     def _ended(self, ended: Operation | ModoseruError) -> Through:
@@ -264,6 +271,7 @@ class _Run:
 
     async def _keep(self) -> None:
         await self._session.journal.remember("", NAME, self._progress, dt.datetime.now(dt.UTC))
+        self._seat.moved(self._progress)
 
 
 def _candidate(site: Site, chosen: Sequence[Update], known: dict[str, tuple[Inspection, dt.datetime]]) -> Candidate:
@@ -277,7 +285,7 @@ def _candidate(site: Site, chosen: Sequence[Update], known: dict[str, tuple[Insp
     )
 
 
-def _joined(before: Progress, names: Sequence[str], fleet: Collection[str]) -> Progress:
+def _joined(before: Waves, names: Sequence[str], fleet: Collection[str]) -> Waves:
     """What is under way: the sites that were not part of it join its last wave, those that left the fleet leave it."""
     kept = [tuple(name for name in wave if name in fleet) for wave in before.waves]
     new = tuple(sorted(set(names) - {name for wave in kept for name in wave}))

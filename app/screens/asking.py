@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Collection, Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from app.screens.credentials import AskCredentials
 from app.screens.dialog import Dialog
 from app.screens.generations import Generations
 from app.screens.identity import AskIdentity
+from app.screens.note import AskNote
 from app.screens.posts import Posts
 from app.screens.targets import Targets
 from app.screens.updates import Updates
@@ -26,6 +28,8 @@ from widgets.sentences import told
 
 if TYPE_CHECKING:
     from app.dashboard import Dashboard
+    from app.monthly import Monthly
+    from app.operations.month import Plan
 
 
 class Asking:
@@ -132,6 +136,37 @@ class Asking:
             planning = self._desk.plan_update(site, slugs)
             await self._confirmed(tr("Update {site}", site=site.name), tr("Update"), planning)
 
+    async def note(self, title: str, where: str) -> str | None:
+        """What is kept with a decision; None where nothing is decided."""
+        answer: str | None = await self._answer(AskNote(title, where))
+        return answer
+
+    async def waves(self, monthly: Monthly) -> None:
+        """Many sites are meant: their number is typed."""
+        dialog = Confirm(tr("The month's updates"), tr("Send out"))
+        answer = asyncio.ensure_future(self._answer(dialog))
+        planning = asyncio.ensure_future(self._desk.plan_month())
+        try:
+            await asyncio.wait({answer, planning}, return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                plan = planning.result()
+                if not plan.left:
+                    dialog.dismiss(None)
+                    self._app.tell(tr("Nothing that is approved is pending"))
+                    return
+                dialog.ask(_prompt_of(plan))
+            if await answer:
+                await monthly.run(planning.result())
+            else:
+                self._app.tell(tr("Nothing was changed"), alarm=False)
+        except ModoseruError:
+            if not answer.done():
+                dialog.dismiss(None)
+            raise
+        finally:
+            planning.cancel()
+            answer.cancel()
+
     async def cancel(self, site: Site, job: Job, operation: str) -> str | None:
         """The sentence that says what came of it; None where the operator let it run."""
         question = tr("Cancel the {kind} of {site}?", kind=words.kind_word(job.kind), site=site.name)
@@ -185,3 +220,18 @@ class Asking:
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._app.push_screen(dialog, lambda given: None if answer.done() else answer.set_result(given))
         return await answer
+
+
+def _prompt_of(plan: Plan) -> Prompt:
+    counted = Counter((one.slug, one.to) for of in plan.updates.values() for one in of)
+    goes = tuple(
+        tr_n("{item} on {n} site", "{item} on {n} sites", n, item=f"{slug} → {to or '?'}")
+        for (slug, to), n in counted.most_common()
+    )
+    left = len(plan.left)
+    question = tr_n("Update {n} site?", "Update {n} sites in waves, the canaries first?", left)
+    stays = (
+        tr("Each site makes a generation first."),
+        tr("What breaks a page is put back alone, and halted everywhere where the policy says so."),
+    )
+    return Prompt(question, goes, stays, str(left))

@@ -6,8 +6,12 @@ import asyncio
 import datetime as dt
 from collections.abc import AsyncGenerator, Sequence
 
+import msgspec
+
 from app.operations.credentials import CredentialsWanted
+from app.operations.deciding import Decision, Item, Verdict
 from app.operations.intent import Intent
+from app.operations.month import Plan, Result, Seat, Stopped, Waves
 from app.operations.post import Found
 from backends.agent.client import Access
 from backends.records import (
@@ -47,6 +51,9 @@ class FakeDesk:
         self.access, self.opens = Access(), Credentials(name="", user="", password="")
         self.plan_gate: asyncio.Event | None = None
         self.closed: list[str] = []
+        self.decisions: list[Decision] = []
+        self.progress: Waves | None = None
+        self.planned: Plan | None = None
         self._feeds: dict[str, asyncio.Queue[AnyEvent | ModoseruError]] = {}
 
     def feed(self, site: str) -> asyncio.Queue[AnyEvent | ModoseruError]:
@@ -54,6 +61,9 @@ class FakeDesk:
 
     def made(self, verb: str) -> list[tuple[object, ...]]:
         return [call for call in self.calls if call[0] == verb]
+
+    async def known_again(self, names: Sequence[str]) -> Sequence[SiteStatus]:
+        return [status for status in self.known if status.name in names]
 
     def host(self, site: Site) -> HostPage | None:
         return HostPage(panel="https://panel.host.example/", phone="+81-3-0000-0000", hours="24 h")
@@ -144,6 +154,37 @@ class FakeDesk:
             danger=kind not in {"backup", "drill", "verify", "vault", "bring"},
             typed=self.typed,
         )
+
+    async def month(self) -> tuple[list[Decision], Waves | None]:
+        return self.decisions, self.progress
+
+    async def decide(self, item: Item, site: str | None, verdict: Verdict, note: str) -> None:
+        self.calls.append(("decide", item.slug, item.to, site, verdict, note))
+        at = dt.datetime(2026, 11, 23, 5, 0, tzinfo=dt.UTC)
+        made = Decision(
+            kind=item.kind, slug=item.slug, version=item.to or "", site=site or "", verdict=verdict, who="a", at=at
+        )
+        self.decisions.append(msgspec.structs.replace(made, note=note))
+
+    async def hold(self, slug: str, sites: Sequence[Site], why: str) -> None:
+        self.calls.append(("hold", slug, tuple(site.name for site in sites), why))
+
+    async def let_go(self, slug: str, sites: Sequence[Site], *, fleet: bool) -> None:
+        self.calls.append(("let go", slug, tuple(site.name for site in sites), fleet))
+
+    async def plan_month(self) -> Plan:
+        self.calls.append(("plan", "month"))
+        if self.refusal is not None:
+            raise self.refusal
+        assert self.planned is not None
+        return self.planned
+
+    async def run_month(self, plan: Plan, seat: Seat, stop: asyncio.Event) -> Result:
+        self.calls.append(("run", "month", plan.left))
+        seat.tell("wave 1 of 1: 1 site")
+        await seat.watch(self.sites[0], self._events(self.sites[0].name))
+        stopped = Stopped.LEFT if stop.is_set() else Stopped.THROUGH
+        return Result(stopped=stopped, progress=plan.progress)
 
     async def start(self, intent: Intent, *, confirmed: bool) -> AsyncGenerator[AnyEvent]:
         self.calls.append(("start", intent.kind, intent.site.name, confirmed))

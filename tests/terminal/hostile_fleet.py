@@ -12,7 +12,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from app.dashboard import Dashboard
+from app.operations.deciding import Decision, Verdict
 from app.operations.intent import Intent
+from app.operations.month import Fate, Through, Waves
 from backends.records import (
     Answered,
     AnyEvent,
@@ -91,6 +93,11 @@ class HostileDesk(FakeDesk):
         past = poisoned(operation(SITE, "restore", Outcome.NEEDS_HAND), evil, "operation", "site")
         running = poisoned(operation(RUNNING, "restore", None), evil, "operation", "site", "outcome")
         self.journal = [past, running]
+        self.decisions = [
+            Decision(kind=evil, slug=evil, version=evil, verdict=Verdict.HALTED, who=evil, at=NOW, note=evil)
+        ]
+        through = {SITE: Through(fate=Fate.FAILED, operation=evil, why=evil)}
+        self.progress = Waves(began=NOW, who=evil, waves=((SITE,), (RUNNING,)), through=through)
         self.past[past.operation] = list(self._told(past.operation))
         for event in self._told(running.operation):
             if not isinstance(event, Finished):

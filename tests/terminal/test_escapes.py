@@ -34,6 +34,7 @@ SCREENS = (
     ("w", "against", "what changed"),
     ("r", "which generation", "the generations"),
     ("u", "which ones", "the updates"),
+    ("M", "esc back", "the month's updates"),
     ("R", "Cancel", "the prompt"),
     ("?", "esc back", "the help"),
     (":", "An action or a site", "the palette"),

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from tests.bench import availability, generations, memory, restores, servers, signs, start, vault
+from tests.bench import availability, generations, memory, restores, servers, signs, start, updates, vault
 from tests.lab import LabError
 
 
@@ -25,6 +25,7 @@ SCALED: dict[str, Callable[[float, int], Iterable[Shown]]] = {
     "availability": availability.rows,
     "memory": memory.rows,
     "vault": vault.rows,
+    "updates": updates.rows,
 }
 """Parts on a site that can be made smaller, to try them."""
 

@@ -350,7 +350,7 @@ class _Attended:
         await journal.audit(self._session.who, "guard", self._kind, site, finished.outcome.value, finished.detail)
         if self._kind == "drill":
             await self._remember_drill(finished)
-        elif finished.summary or self._kind == "verify":
+        elif self._kind == "verify" or (finished.summary and self._kind != "update"):
             with contextlib.suppress(ModoseruError):  # the next look at the site tells it too
                 await check.generations(self._session, self._site)
         if self._kind in {"isolate", "release"}:

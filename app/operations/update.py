@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from app.operations import holding, look
+from app.operations import check, holding, look
 from app.operations.backup import retention
 from app.operations.intent import Intent
 from backends.records import ModoseruError, Site, Update
@@ -50,7 +50,8 @@ async def pending_of(session: Session, sites: Sequence[Site]) -> list[Pending]:
 
 async def pending(session: Session, site: Site) -> tuple[Update, ...]:
     """Asks wordpress.org through the site's own update code. Raises ModoseruError where that could not be asked."""
-    inspection, _ = await session.agent(site).inspect(refresh=True)
+    inspection, generations = await session.agent(site).inspect(refresh=True)
+    await check.remember_generations(session, site, generations)
     await session.journal.remember(site.name, "inspection", inspection, dt.datetime.now(dt.UTC))
     if not inspection.booted:
         why = inspection.boot_error.message if inspection.boot_error else inspection.database_error

@@ -46,7 +46,7 @@ def rows(_: float = 1.0, runs: int = 3) -> Sequence[Row | FactRow]:
     try:
         with tempfile.TemporaryDirectory() as folder:
             program = program_of(lab, Path(folder))
-            found = [_beside_wp_cli(lab, site, program, runs), _noticed(lab, site, program)]
+            found: list[Row | FactRow] = [_beside_wp_cli(lab, site, program, runs), _noticed(lab, site, program)]
         return [*found, asyncio.run(_wave())]
     finally:
         lab.reset(site)

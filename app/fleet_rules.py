@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from app import waves
 from app.fleet_vault import vault_problems
-from backends.records import FleetFile, Policy, Site, SshSettings, visible
+from backends.records import FleetFile, Policy, Site, SshSettings, UpdatesSettings, visible
 
 _KEY_TYPES = ("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-", "sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-")
 
@@ -33,9 +33,38 @@ def fleet_problems(settings: FleetFile) -> Iterator[str]:
     if not api.startswith("https://") and urlsplit(api).hostname not in ("127.0.0.1", "::1", "localhost"):
         shown = visible(api, 80)
         yield f'wordpress.api: "{shown}" is not https; what anybody may change on its way proves nothing'
+    yield from _feed_problems(settings.updates)
     yield from _resolver_problems(settings.domains.resolver)
     if settings.vault is not None:
         yield from vault_problems(settings.vault)
+
+
+def _feed_problems(updates: UpdatesSettings) -> Iterator[str]:
+    """Who may change it on its way hides holes."""
+    feed = updates.feed
+    if feed is None:
+        if updates.ca_file is not None:
+            yield "updates.ca_file: is of no use without updates.feed"
+        return
+    shown = visible(feed, 80)
+    if feed.startswith(("/", "~/")):
+        if updates.ca_file is not None:
+            yield "updates.ca_file: is of no use for a file"
+        return
+    if not feed.startswith(("https://", "http://")):
+        yield f'updates.feed: "{shown}" is neither https://… nor the path of a file; /path or ~/path is expected'
+        return
+    try:
+        parts = urlsplit(feed)
+        known, port = parts.hostname, parts.port
+    except ValueError:
+        known, port = None, None
+    if not known or port == 0 or not feed.isascii() or not feed.isprintable() or " " in feed:
+        yield f'updates.feed: "{shown}" is not an address that can be asked'
+    elif parts.username is not None or parts.query or parts.fragment:
+        yield "updates.feed: an address without @, ? and # is expected; a token belongs into MODOSERU_WORDFENCE_TOKEN"
+    elif parts.scheme != "https" and known not in ("127.0.0.1", "::1", "localhost"):
+        yield f'updates.feed: "{shown}" is not https; who changes it on its way hides holes'
 
 
 def _resolver_problems(resolver: str | None) -> Iterator[str]:

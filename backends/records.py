@@ -122,6 +122,14 @@ class WordpressSettings(_Table, frozen=True, kw_only=True):
     ca_file: Text | None = None
 
 
+class UpdatesSettings(_Table, frozen=True, kw_only=True):
+    """Where the known holes of plugins, themes and core are read: Wordfence's feed (its token is in
+    MODOSERU_WORDFENCE_TOKEN) or a file of the same form. Absent, they are unknown."""
+
+    feed: Text | None = None
+    ca_file: Text | None = None
+
+
 class NotifySettings(_Table, frozen=True, kw_only=True):
     urls: tuple[Text, ...] = ()
 
@@ -140,6 +148,7 @@ class FleetFile(_Table, frozen=True, kw_only=True):
     vault: VaultSettings | None = None
     domains: DomainsSettings = DomainsSettings()
     wordpress: WordpressSettings = WordpressSettings()
+    updates: UpdatesSettings = UpdatesSettings()
     notify: NotifySettings = NotifySettings()
     people: tuple[Person, ...] = ()
 
@@ -332,7 +341,7 @@ class Domain(Struct, frozen=True, kw_only=True):
 
 
 class Update(Struct, frozen=True, kw_only=True):
-    """One pending update. `security` is None where nobody has said."""
+    """One pending update. `security`: whether it closes a known hole; None where nobody has said."""
 
     kind: str
     slug: str
@@ -346,6 +355,34 @@ class Update(Struct, frozen=True, kw_only=True):
     """Slugs of plugins that it cannot do without."""
     held: str | None = None
     """Why it is not applied: it is blocked, or it is held (by this machine's word) until an operator lets it go."""
+    closes: str | None = None
+    """The known holes that it closes, the gravest by name."""
+
+
+class Hole(Struct, frozen=True, kw_only=True):
+    """A known hole in something that a site has, by the feed's word."""
+
+    kind: str
+    """`core`, `plugin` or `theme`."""
+    slug: str
+    version: str | None = None
+    """The installed one."""
+    title: str
+    cve: str | None = None
+    score: float | None = None
+    """CVSS, 0 to 10."""
+    rating: str | None = None
+    """`low`, `medium`, `high`, `critical`: CVSS's words."""
+    patched: str | None = None
+    """The nearest version that is said to be without it."""
+    link: str | None = None
+    closed_by: str | None = None
+    """The version of the update that waits, is not held, and closes it."""
+
+    @property
+    def critical(self) -> bool:
+        """From 9.0 on, as CVSS has it: mostly holes that anybody can use without an account."""
+        return self.score >= 9 if self.score is not None else self.rating == "critical"
 
 
 class HeldItem(Struct, frozen=True, kw_only=True):
@@ -546,6 +583,10 @@ class SiteStatus(Struct, frozen=True, kw_only=True):
     versions: Versions = Versions()
     updates: tuple[Update, ...] | None = None
     """None: unknown, because the site was not seen inside or could not ask; that is not the same as none."""
+    holes: tuple[Hole, ...] | None = None
+    """None: unknown, because no feed was read or the site was not seen inside."""
+    holes_as_of: Moment | None = None
+    """How the feed was that they were read from."""
 
 
 # ---------------------------------------------------------------- operations and events

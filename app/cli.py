@@ -123,7 +123,8 @@ async def status(options: Options, sites: tuple[str, ...]) -> int:
 
     async with _session(options) as session:
         known = await checks.last_known(session, session.fleet.chosen(sites))
-        speaking.statuses(session.fleet, known, as_json=options.as_json)
+        feed = await session.holes.feed() if session.holes else None
+        speaking.statuses(session.fleet, known, feed, as_json=options.as_json)
     return 0
 
 
@@ -144,7 +145,8 @@ async def check(options: Options, sites: tuple[str, ...]) -> int:
             found[one.name] = one
             speaking.counted(len(found), len(chosen), one.name, options.progress)
         known = [found[site.name] for site in chosen]
-        speaking.statuses(session.fleet, known, as_json=options.as_json)
+        feed = await session.holes.feed() if session.holes else None
+        speaking.statuses(session.fleet, known, feed, as_json=options.as_json)
         if lifecycle.is_old(dt.datetime.now(dt.UTC).date()):
             speaking.aside(
                 f"the ends of life of PHP and databases are those known on {lifecycle.TAKEN}: update Modoseru"

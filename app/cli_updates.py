@@ -34,6 +34,9 @@ async def updates(  # noqa: PLR0917 - as the help lists them
 ) -> int:
     """Pending updates, asked of wordpress.org now by the sites' own update code, and what is decided about them.
 
+    Those that close a known hole come first; holes that no update closes stand behind them. The feed of known holes is
+    asked for too, at most every half hour.
+
     A decision is about the sites that are named, or about the fleet. One that broke a page when it was tried is held,
     with the reason, until it is let go. Exit status 1 where a site could not ask.
     """
@@ -51,13 +54,16 @@ async def updates(  # noqa: PLR0917 - as the help lists them
         for slug in hold:
             for site in chosen:
                 await holding.hold(held, site, slug, why or "held by an operator")
+        feed = await held.holes.refresh() if held.holes else None
         pending = await plans.pending_of(held, chosen)
         for slug in (*approve, *((None,) if approve_all else ())):
             await deciding.decide(held, pending, slug, Verdict.APPROVED, fleet=fleet, note=why)
         for slug in skip:
             await deciding.decide(held, pending, slug, Verdict.SKIPPED, fleet=fleet, note=why)
         decisions = await held.journal.updates.decisions()
-        speaking_updates.updates(pending, deciding.items(pending, decisions), by_item=by_item, as_json=options.as_json)
+        speaking_updates.updates(
+            pending, deciding.items(pending, decisions), feed, by_item=by_item, as_json=options.as_json
+        )
     return 1 if any(one.problem for one in pending) else 0
 
 

@@ -6,12 +6,13 @@ Nothing passes for proven that was not tried, and what was tried decays with tim
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
 
-from app import lifecycle, policy
+from app import holes, lifecycle, policy
+from backends.holes_feed import Weakness
 from backends.records import (
     Certainty,
     Certificate,
@@ -149,6 +150,9 @@ class Known(Struct, frozen=True, kw_only=True):
     """The last one of a generation of the vault, with the time that it took to bring it."""
     gone: tuple[Gone, ...] = ()
     held: Held = Held()
+    weaknesses: Mapping[holes.Key, tuple[Weakness, ...]] | None = None
+    """What the feed of known holes says of what the site has; None: it was never read."""
+    holes_as_of: dt.datetime | None = None
 
 
 def status(site: Site, known: Known, now: dt.datetime) -> SiteStatus:
@@ -172,6 +176,10 @@ def status(site: Site, known: Known, now: dt.datetime) -> SiteStatus:
         health = msgspec.structs.replace(health, state=State.WARNING, problem=_closed(isolated))
     certificate = known.certificate or Certificate(state=State.UNKNOWN, problem="not looked at yet")
     domain = known.domain or Domain(name="", state=State.UNKNOWN, problem="not looked at yet")
+    found = holes.Judged(holes=None, updates=None)
+    if inspection is not None:
+        pending = known.held.marked(inspection.updates) if inspection.updates_checked else None
+        found = holes.judged(inspection, known.weaknesses, pending)
     return SiteStatus(
         name=site.name,
         url=site.url,
@@ -188,5 +196,7 @@ def status(site: Site, known: Known, now: dt.datetime) -> SiteStatus:
         certificate=certificate,
         domain=domain,
         versions=versions,
-        updates=known.held.marked(inspection.updates) if inspection and inspection.updates_checked else None,
+        updates=found.updates,
+        holes=found.holes,
+        holes_as_of=known.holes_as_of,
     )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from backends.agent.client import Agent, Agents
     from backends.checksums import Publisher
     from backends.domains import Registries
+    from backends.holes import Holes
     from backends.ssh import Servers
     from backends.web import Web
 
@@ -71,6 +72,16 @@ class Session:
         from backends.checksums import Publisher
 
         return Publisher(self.fleet.settings.wordpress, cache=self.journal.cache)
+
+    @functools.cached_property
+    def holes(self) -> Holes | None:
+        """None: no feed of known holes is named."""
+        told = self.fleet.settings.updates
+        if told.feed is None:
+            return None
+        from backends.holes import Holes
+
+        return Holes(told.feed, self.state, cache=self.journal.cache, ca_file=told.ca_file)
 
     def agent(self, site: Site) -> Agent:
         return self._agents.of(site)

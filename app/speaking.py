@@ -36,6 +36,7 @@ from backends.records import (
 )
 from widgets import language
 from widgets.fleet_row import FleetRow, head, plain, urgency
+from widgets.site_page import OLD_FEED_S
 
 if TYPE_CHECKING:
     from app.enrolment import Tested
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from app.operations.vault_prune import Pruned
     from app.operations.verify import Verified
     from backends.agent.client import Post, Preview
+    from backends.holes import Feed
 
 _STATUS_FIELDS = ("state", "http_status", "latency_s", "checked_at")
 _CERTIFICATE_FIELDS = ("not_after", "days_left", "issuer", "state")
@@ -54,7 +56,7 @@ _GENERATION_FIELDS = (
     *("id", "tier", "created", "bytes", "files", "tables", "rows", "state", "pinned", "sealed"),
     *("verified_at", "drilled_at", "locked_until"),
 )
-_UPDATE_FIELDS = ("kind", "slug", "from_", "to", "security", "held")
+_UPDATE_FIELDS = ("kind", "slug", "from_", "to", "security", "closes", "held")
 _WORDS = {
     None: "running",
     Outcome.DONE: "done",
@@ -138,10 +140,10 @@ def _state(one: SiteStatus) -> State:
     return State.UNKNOWN if one.verdict is Certainty.UNKNOWN and seen is not State.CRITICAL else seen
 
 
-def statuses(fleet: Fleet, known: Sequence[SiteStatus], *, as_json: bool) -> None:
-    """The same lines as the dashboard's list, or JSON."""
+def statuses(fleet: Fleet, known: Sequence[SiteStatus], feed: Feed | None = None, *, as_json: bool) -> None:
+    """The same lines as the dashboard's list, or JSON. `feed`: of known holes; of an old one a line tells."""
     if as_json:
-        _json({"sites": [_status(one) for one in known]})
+        _json({"sites": [_status(one) for one in known], "feed": _feed(feed)})
         return
     if not known:
         _line(f"No site yet. {fleet.hint or 'modoseru site add'}")
@@ -152,6 +154,36 @@ def statuses(fleet: Fleet, known: Sequence[SiteStatus], *, as_json: bool) -> Non
     _line(head(width))
     for one in known:
         _line(plain(FleetRow(status=one, tags=tags.get(one.name, ())), width, now))
+    if feed is not None and (feed.as_of is None or (now - feed.as_of).total_seconds() > OLD_FEED_S):
+        _feed_told(feed)
+
+
+def _feed_told(feed: Feed) -> None:
+    """How old what is known of holes is, and why it is not newer."""
+    why = f": {feed.problem}" if feed.problem else ""
+    if feed.as_of is None:
+        aside(f"known holes are unknown{why or ': their feed was not read yet: modoseru updates'}")
+        return
+    age = _age(dt.datetime.now(dt.UTC) - feed.as_of)
+    aside(f"known holes as of {feed.as_of:%Y-%m-%d %H:%M} UTC, {age} ago{why}")
+
+
+def _age(age: dt.timedelta) -> str:
+    seconds = max(0, int(age.total_seconds()))
+    return f"{seconds // 86400} days" if seconds >= 2 * 86400 else f"{seconds // 3600} h {seconds % 3600 // 60} min"
+
+
+def _feed(feed: Feed | None) -> dict[str, Any] | None:
+    if feed is None:
+        return None
+    age = dt.datetime.now(dt.UTC) - feed.as_of if feed.as_of is not None else None
+    return {
+        "source": feed.source,
+        "as_of": feed.as_of,
+        "age_s": max(0, int(age.total_seconds())) if age is not None else None,
+        "entries": feed.entries,
+        "problem": feed.problem,
+    }
 
 
 def _status(one: SiteStatus) -> dict[str, Any]:
@@ -166,6 +198,7 @@ def _status(one: SiteStatus) -> dict[str, Any]:
         "domain": _only(one.domain, _DOMAIN_FIELDS),
         "versions": one.versions,
         "updates": None if one.updates is None else [_only(update, _UPDATE_FIELDS) for update in one.updates],
+        "holes": one.holes,
     }
 
 

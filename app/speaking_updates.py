@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from app import holes
 from app.operations.deciding import Item
 from app.operations.month import Fate, Plan, Result, Stopped
 from app.operations.update import Pending
 from app.speaking import _UPDATE_FIELDS as UPDATE_FIELDS
 from app.speaking import _columns as put_columns
 from app.speaking import _error as error_object
+from app.speaking import _feed as feed_object
+from app.speaking import _feed_told as feed_told
 from app.speaking import _json as put_json
 from app.speaking import _line as put
 from app.speaking import _only as only
 from app.speaking import error
+from backends.holes import Feed
 from backends.journal_updates import Decision, Entry, Verdict
 
 _WORDS = {
@@ -26,10 +30,14 @@ _WORDS = {
 _MARKS = {Fate.DONE: "✔", Fate.FAILED: "✖", Fate.RUNNING: "↻"}
 
 
-def updates(pending: Sequence[Pending], items: Sequence[Item], *, by_item: bool, as_json: bool) -> None:
-    """`updates` is null, and `error` there, where a site could not ask: that is not the same as none."""
+def updates(
+    pending: Sequence[Pending], items: Sequence[Item], feed: Feed | None = None, *, by_item: bool, as_json: bool
+) -> None:
+    """`updates` is null, and `error` there, where a site could not ask: that is not the same as none. So is `holes`
+    where they are unknown."""
     if as_json:
-        put_json({"sites": [_pending(one) for one in pending], "items": [_item(one) for one in items]})
+        found = {"sites": [_pending(one) for one in pending], "items": [_item(one) for one in items]}
+        put_json(found | {"feed": feed_object(feed)})
         return
     for one in pending:
         if one.problem is not None:
@@ -38,11 +46,25 @@ def updates(pending: Sequence[Pending], items: Sequence[Item], *, by_item: bool,
             put(f"{one.name}: {f'{len(one.updates)} pending' if one.updates else 'up to date'}")
             for update in one.updates or ():
                 held = f"  held: {update.held}" if update.held else ""
-                put(f"  {update.kind:<11} {update.slug}  {update.from_ or '?'} → {update.to or '?'}{held}")
+                closes = f"  ! closes {update.closes}" if update.closes else ""
+                put(f"  {update.kind:<11} {update.slug}  {update.from_ or '?'} → {update.to or '?'}{closes}{held}")
+            _holes(one)
     if by_item and items:
         put_columns([_item_line(one) for one in items])
     elif by_item:
         put("Nothing is pending.")
+    if feed is not None:
+        feed_told(feed)
+
+
+def _holes(one: Pending) -> None:
+    """Those that no update closes."""
+    for hole in one.holes or ():
+        if hole.closed_by is None:
+            version = f" {hole.version}" if hole.version else ""
+            patched = f"; said to be closed in {hole.patched}" if hole.patched else ""
+            link = f"; {hole.link}" if hole.link else ""
+            put(f"  HOLE        {hole.slug}{version}  no update closes {holes.named(hole)}{patched}{link}")
 
 
 def month_plan(plan: Plan, *, as_json: bool) -> None:
@@ -137,8 +159,9 @@ def ledger(month: str, entries: Sequence[Entry], *, as_json: bool) -> None:
 
 def _pending(one: Pending) -> dict[str, Any]:
     if one.problem is not None:
-        return {"name": one.name, "updates": None, "error": _problem(one)}
-    return {"name": one.name, "updates": [only(update, UPDATE_FIELDS) for update in one.updates or ()]}
+        return {"name": one.name, "updates": None, "holes": None, "error": _problem(one)}
+    pending = [only(update, UPDATE_FIELDS) for update in one.updates or ()]
+    return {"name": one.name, "updates": pending, "holes": one.holes}
 
 
 def _problem(one: Pending) -> dict[str, str] | None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from msgspec import Struct
 from rich.cells import cell_len
 
-from backends.records import Certainty, Certificate, Domain, GenerationState, SiteStatus, State
+from backends.records import Certainty, Certificate, Domain, GenerationState, Hole, SiteStatus, State
 from widgets import language, words
 from widgets.cells import Cell, Line, Tone, fit, said
 from widgets.language import mark, tr, tr_n
@@ -68,11 +68,20 @@ class Column(NamedTuple):
 def urgency(status: SiteStatus) -> State:
     """The worst that is known of a site. What could not be learned about a domain does not hide a page that is fine."""
     states = (status.health.state, status.certificate.state, status.domain.state)
-    if State.CRITICAL in states or status.verdict is Certainty.FAILED:
+    holes = left_open(status)
+    if State.CRITICAL in states or status.verdict is Certainty.FAILED or any(hole.critical for hole in holes):
         return State.CRITICAL
-    if State.WARNING in states or status.verdict is Certainty.STALE or any(u.security for u in status.updates or ()):
+    waits = any(update.security for update in status.updates or ())
+    if State.WARNING in states or status.verdict is Certainty.STALE or waits or holes:
         return State.WARNING
     return State.UNKNOWN if status.health.state is State.UNKNOWN else State.OK
+
+
+def left_open(status: SiteStatus) -> tuple[Hole, ...]:
+    """Known holes that no update closes: nothing that the month's updates bring will help. One that anybody can use
+    without an account (CVSS from 9.0 on) is looked for by every robot within days, and as urgent as a page that fails.
+    """
+    return tuple(hole for hole in status.holes or () if hole.closed_by is None)
 
 
 class Complaint(NamedTuple):
@@ -97,6 +106,12 @@ def complaints(status: SiteStatus) -> tuple[Complaint, ...]:
         found.append(Complaint(domain.state, tr("domain: {what}", what=words.days_words(domain.days_left))))
     if security := sum(1 for update in status.updates or () if update.security):
         found.append(Complaint(State.WARNING, tr_n("{n} security update", "{n} security updates", security)))
+    if holes := left_open(status):
+        grave = State.CRITICAL if any(hole.critical for hole in holes) else State.WARNING
+        text = tr_n("{n} hole that no update closes", "{n} holes that no update closes", len(holes))
+        if status.updates is None:
+            text = tr_n("{n} known hole", "{n} known holes", len(holes))
+        found.append(Complaint(grave, text))
     return tuple(sorted(found, key=lambda complaint: _STATE_RANK[complaint.state]))
 
 
@@ -219,7 +234,7 @@ def _updates(row: FleetRow, _now: dt.datetime) -> Cell:
     if row.status.updates is None:
         return Cell("?", Tone.DIM)
     count = len(row.status.updates)
-    security = any(update.security for update in row.status.updates)
+    security = any(update.security for update in row.status.updates) or bool(left_open(row.status))
     tone = Tone.WARN if security else Tone.PLAIN if count else Tone.DIM
     return Cell(f"{count}!" if security else str(count), tone)
 

@@ -18,6 +18,8 @@ from widgets.sentences import told
 
 STALE_S = 3600.0
 """News older than this is said to be old: a fleet that is being watched is looked at more often."""
+OLD_FEED_S = 3 * 86400.0
+"""A feed of known holes that is older misses what is being attacked now."""
 _OFFERED = 10
 _NUMBER = re.compile(r"\d[\d.]*")
 
@@ -53,6 +55,7 @@ def overview(news: SiteNews, now: dt.datetime, zone: dt.tzinfo) -> list[Line]:
     """The pane beside the fleet: the three questions first."""
     lines = [*_headline(news.status), (), *_questions(news, now), (), *_observed(news, now, zone, in_full=False), ()]
     lines += [*_pending(news.status, 4), ()]
+    lines += [*_holes(news.status, now, 3), ()] if news.status.holes else []
     lines += [*_generations(news.status, now, 4, in_full=False), ()]
     return lines + _operations(news, now, 3)
 
@@ -60,7 +63,7 @@ def overview(news: SiteNews, now: dt.datetime, zone: dt.tzinfo) -> list[Line]:
 def whole(news: SiteNews, now: dt.datetime, zone: dt.tzinfo) -> list[Line]:
     """The site's own screen: the same, nothing left out."""
     lines = [*_headline(news.status), (), *_questions(news, now), (), *_observed(news, now, zone, in_full=True), ()]
-    lines += [*_pending(news.status, 1000), ()]
+    lines += [*_pending(news.status, 1000), (), *_holes(news.status, now, 1000), ()]
     lines += [*_generations(news.status, now, 1000, in_full=True), ()]
     return [*lines, *_operations(news, now, _OFFERED), (), *_where(news)]
 
@@ -268,8 +271,28 @@ def _pending(status: SiteStatus, limit: int) -> list[Line]:
         change = f"{said(update.from_, 20) or '?'} → {said(update.to, 20) or '?'}"
         held = Cell("  " + tr("held: {why}", why=said(update.held, 80)) if update.held else "", Tone.DIM)
         line = update_line(update.kind, said(update.name or update.slug, 60), change, update.security)
-        lines.append((Cell("  "), *line, held))
+        closes = Cell("  " + said(update.closes, 120) if update.closes else "", Tone.DIM)
+        lines.append((Cell("  "), *line, closes, held))
     return lines + _more(len(status.updates), limit)
+
+
+def _holes(status: SiteStatus, now: dt.datetime, limit: int) -> list[Line]:
+    """Those that no update closes first."""
+    if status.holes is None:
+        return [(*_heading(tr("Known holes")), Cell("  " + tr("unknown"), Tone.DIM))]
+    as_of = status.holes_as_of
+    old = as_of is not None and (now - as_of).total_seconds() > OLD_FEED_S
+    age = f"  ({words.ago(as_of, now)})" if as_of is not None else ""
+    lines: list[Line] = [(*_heading(tr("Known holes"), len(status.holes)), Cell(age, Tone.WARN if old else Tone.DIM))]
+    for hole in status.holes[:limit]:
+        tone = Tone.DIM if hole.closed_by else Tone.BAD if hole.critical else Tone.WARN
+        ends = tr("{version} closes it", version=said(hole.closed_by, 20)) if hole.closed_by else tr("no update")
+        what = [said(hole.cve, 20)] if hole.cve else []
+        what += [f"{hole.score:g}"] if hole.score is not None else [said(hole.rating, 10)] if hole.rating else []
+        head = f"{said(hole.slug, 40)} {said(hole.version, 20) or '?'} "
+        title = Cell(f"  {' '.join([*what, said(hole.title, 120)])}", Tone.DIM)
+        lines.append((Cell("  "), Cell(head), Cell(ends, tone), title))
+    return lines + _more(len(status.holes), limit)
 
 
 def _generations(status: SiteStatus, now: dt.datetime, limit: int, *, in_full: bool) -> list[Line]:

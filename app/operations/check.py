@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
-from app import policy, readiness
+from app import holes, policy, readiness
 from app.readiness import Known
 from app.vault import OffSite
 from backends.records import (
@@ -64,6 +64,9 @@ async def last_known(session: Session, sites: Sequence[Site] | None = None) -> l
     drill = await all_of("drill", Drill)
     drill_vault = await all_of("drill_vault", Drill)
     off_site, held = await all_of("vault", OffSite), await all_of("held", Held)
+    chosen = session.fleet.sites if sites is None else sites
+    seen_inside = [inspection[site.name][0] for site in chosen if site.name in inspection]
+    weaknesses = await session.holes.weaknesses(holes.keys(seen_inside)) if session.holes else None
     now = dt.datetime.now(dt.UTC)
 
     def known(name: str) -> Known:
@@ -83,9 +86,11 @@ async def last_known(session: Session, sites: Sequence[Site] | None = None) -> l
             drill_vault=_first(drill_vault, name),
             held=_first(held, name) or Held(),
             gone=seen[0].gone if seen else (),
+            weaknesses=weaknesses.of if weaknesses else None,
+            holes_as_of=weaknesses.as_of if weaknesses else None,
         )
 
-    return [readiness.status(site, known(site.name), now) for site in (session.fleet.sites if sites is None else sites)]
+    return [readiness.status(site, known(site.name), now) for site in chosen]
 
 
 def _both(

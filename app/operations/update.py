@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
+from app import holes
+from app.holes import Judged
 from app.operations import check, holding, look
 from app.operations.backup import retention
 from app.operations.intent import Intent
-from backends.records import ModoseruError, Site, Update
+from backends.records import Hole, ModoseruError, Site, Update
 
 if TYPE_CHECKING:
     from app.session import Session
@@ -27,10 +29,12 @@ AT_ONCE = 10
 
 
 class Pending(Struct, frozen=True, kw_only=True):
-    """What is offered to one site. `updates` is None where that could not be asked, and `problem` says why."""
+    """What is offered to one site. `updates` is None where that could not be asked, and `problem` says why; `holes` is
+    None where they are unknown."""
 
     name: str
     updates: tuple[Update, ...] | None = None
+    holes: tuple[Hole, ...] | None = None
     problem: ModoseruError | None = None
 
 
@@ -41,7 +45,8 @@ async def pending_of(session: Session, sites: Sequence[Site]) -> list[Pending]:
     async def one(site: Site) -> Pending:
         async with turns:
             try:
-                return Pending(name=site.name, updates=await pending(session, site))
+                found = await _asked(session, site)
+                return Pending(name=site.name, updates=found.updates, holes=found.holes)
             except ModoseruError as error:
                 return Pending(name=site.name, problem=error)
 
@@ -49,6 +54,11 @@ async def pending_of(session: Session, sites: Sequence[Site]) -> list[Pending]:
 
 
 async def pending(session: Session, site: Site) -> tuple[Update, ...]:
+    """What `pending_of` finds of one site. Raises ModoseruError where that could not be asked."""
+    return (await _asked(session, site)).updates or ()
+
+
+async def _asked(session: Session, site: Site) -> Judged:
     """Asks wordpress.org through the site's own update code. Raises ModoseruError where that could not be asked."""
     inspection, generations = await session.agent(site).inspect(refresh=True)
     await check.remember_generations(session, site, generations)
@@ -62,7 +72,9 @@ async def pending(session: Session, site: Site) -> tuple[Update, ...]:
             f"{site.name} could not ask wordpress.org for updates",
             "let its server reach api.wordpress.org",
         )
-    return (await holding.held(session, site)).marked(inspection.updates)
+    offered = (await holding.held(session, site)).marked(inspection.updates)
+    known = await session.holes.weaknesses(holes.keys([inspection])) if session.holes else None
+    return holes.judged(inspection, known.of if known else None, offered)
 
 
 def in_order(updates: Sequence[Update]) -> list[Update]:

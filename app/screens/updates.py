@@ -85,6 +85,6 @@ class Updates(Dialog[tuple[str, ...]]):
 
 def _line(update: Update) -> Text:
     change = f"{said(update.from_, 20) or '?'} → {said(update.to, 20) or '?'}"
-    security = f"  ! {tr('security')}" if update.security else ""
+    security = f"  ! {tr('security')} {said(update.closes, 120)}".rstrip() if update.security else ""
     held = f"  {tr('held: {why}', why=said(update.held, 80))}" if update.held else ""
     return Text(f"{fit(said(update.name or update.slug, 60), 32)} {change}{security}{held}")

@@ -167,8 +167,8 @@ def test_without_a_configuration_it_says_how_to_begin(tmp_path: Path) -> None:
     del program.environment["MODOSERU_CONFIG"]
     program.environment["XDG_CONFIG_HOME"] = str(tmp_path / "nothing")
     assert "modoseru site add" in program("status").out
-    assert program("status", "--json").json == {"sites": []}
-    assert program("check", "--json").json == {"sites": []}
+    assert program("status", "--json").json == {"sites": [], "feed": None}
+    assert program("check", "--json").json == {"sites": [], "feed": None}
     assert not program.config.exists()
 
 
@@ -205,7 +205,7 @@ def test_a_configuration_that_is_no_folder_is_one_line(tmp_path: Path, command: 
 
 def test_a_folder_named_on_the_command_line_counts_before_the_environment(program: Program, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
-    assert program("status", "--config", str(tmp_path / "other"), "--json").json == {"sites": []}
+    assert program("status", "--config", str(tmp_path / "other"), "--json").json == {"sites": [], "feed": None}
     assert len(program("status", "--json").json["sites"]) == 1
 
 
@@ -350,7 +350,7 @@ def test_the_fleet_is_the_one_that_was_named_before_or_after_the_command(program
     program.environment["XDG_CONFIG_HOME"] = str(tmp_path / "none")
     for words in (["--config", named, "status", "--json"], ["status", "--json", "--config", named]):
         assert [one["name"] for one in program(*words).json["sites"]] == ["kogyo.example"]
-    assert program("status", "--json").json == {"sites": []}
+    assert program("status", "--json").json == {"sites": [], "feed": None}
 
 
 @pytest.mark.parametrize("how", ["flag before", "flag after", "environment"])

@@ -68,7 +68,7 @@ def test_a_site_is_added_tried_backed_up_and_removed(lab: Lab, fresh_site: Fresh
     assert empty("site", "remove", NAME, "--json", code=2).error["code"] == "not_confirmed"
     assert empty("site", "remove", NAME, "--yes", "--json").json == {"site": NAME, "removed": True}
     assert not file.exists()
-    assert empty("status", "--json").json == {"sites": []}
+    assert empty("status", "--json").json == {"sites": [], "feed": None}
     assert list((site.home / ".modoseru").glob("*/generations/*"))  # what lies on the server stays
 
 

@@ -48,7 +48,27 @@ UPDATE = {
     "from": Or(str, None),
     "to": Or(str, None),
     "security": Or(bool, None),
+    "closes": Or(str, None),
     "held": Or(str, None),
+}
+HOLE = {
+    "kind": one_of("core", "plugin", "theme"),
+    "slug": str,
+    "version": Or(str, None),
+    "title": str,
+    "cve": Or(str, None),
+    "score": Or(number, None),
+    "rating": Or(one_of("none", "low", "medium", "high", "critical"), None),
+    "patched": Or(str, None),
+    "link": Or(str, None),
+    "closed_by": Or(str, None),
+}
+FEED = {
+    "source": str,
+    "as_of": Or(time, None),
+    "age_s": Or(number, None),
+    "entries": number,
+    "problem": Or(str, None),
 }
 GENERATION = {
     "id": str,
@@ -106,8 +126,10 @@ SITES = {
                 "database_eol": Or(date, None),
             },
             "updates": Or([UPDATE], None),
+            "holes": Or([HOLE], None),
         }
-    ]
+    ],
+    "feed": Or(FEED, None),
 }
 DECISION = {
     "kind": str,
@@ -222,7 +244,11 @@ SHAPES: dict[str, Any] = {
     },
     "restore": OPERATION,
     "undo": OPERATION,
-    "updates": {"sites": [{"name": str, "updates": [UPDATE]}], "items": [ITEM]},
+    "updates": {
+        "items": [ITEM],
+        "sites": [{"name": str, "updates": [UPDATE], "holes": Or([HOLE], None)}],
+        "feed": Or(FEED, None),
+    },
     "update": OPERATION,
     "update --all --dry-run": {
         "began": time,

@@ -24,6 +24,7 @@ from backends.records import (
     Difference,
     Finished,
     Generation,
+    Hole,
     HostPage,
     ModoseruError,
     Note,
@@ -108,7 +109,8 @@ class HostileDesk(FakeDesk):
             name,
             health=broken(self.evil),
             verdict=Certainty.FAILED,
-            pending=updates(3),
+            pending=updates(3, security=True),
+            holes=(Hole(kind="plugin", slug="akismet", title="", score=9.8),),
             generations=(generation(1), generation(9, tier="vault")),
             reasons=("",) * 3,
         )

@@ -39,6 +39,8 @@ async def demo(*, sites: int, language: str | None, read_only: bool) -> int:
             sessions.opened(fleet.config, read_only=read_only, journal=fleet.folder / "journal.db") as held,
         ):
             await held.journal.remember_all(fleet.journal_seed)
+            if held.holes is not None:
+                await held.holes.refresh()
             return await _shown(held, spoken, fleet.start, embedded=True)
 
 

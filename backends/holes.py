@@ -10,7 +10,6 @@ import hashlib
 import os
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,7 +17,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from backends import holes_index
-from backends.endpoint import endpoint, refusal, trust
 from backends.holes_feed import FeedBroken, Weakness
 from backends.holes_index import FEED_MOST, About, Building, Key
 from backends.in_thread import in_thread
@@ -173,6 +171,8 @@ class Holes:
         """A redirect is followed nowhere: the token goes to nobody else. Raises FeedBroken, OSError."""
         import aiohttp
 
+        from backends.endpoint import endpoint, refusal, trust
+
         where = endpoint(source).where
         if self._token and not _TOKEN.fullmatch(self._token):
             raise FeedBroken(f"the token in {TOKEN} holds what no token holds: a blank or a line's end")
@@ -259,6 +259,8 @@ def _seconds(retry_after: str, now: dt.datetime) -> dt.timedelta:
 
 
 def _at(date: str) -> dt.datetime:
+    from email.utils import parsedate_to_datetime
+
     return parsedate_to_datetime(date).astimezone(dt.UTC)
 
 

@@ -75,6 +75,8 @@ async def take(scene: Scene, language: str, size: tuple[int, int]) -> None:
         sessions.opened(fleet.config, journal=fleet.folder / "journal.db") as held,
     ):
         await held.journal.remember_all(fleet.journal_seed)
+        if held.holes is not None:
+            await held.holes.refresh()
         await fleet.up()
         app = Dashboard(await SessionDesk.of(held), now=lambda: MOMENT)
         async with app.run_test(size=size) as pilot:

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from msgspec import Struct
 from rich.cells import cell_len
 
-from backends.records import Certainty, Generation, GenerationState, HostPage, Operation, Site, SiteStatus, State
+from backends.records import Certainty, Generation, GenerationState, Hole, HostPage, Operation, Site, SiteStatus, State
 from widgets import words
 from widgets.cells import Cell, Line, Tone, labelled, said
-from widgets.fleet_row import complaints, light, only_age, wrong
+from widgets.fleet_row import complaints, left_open, light, only_age, wrong
 from widgets.language import mark, tr, tr_n
 from widgets.sentences import told
 
@@ -55,7 +55,8 @@ def overview(news: SiteNews, now: dt.datetime, zone: dt.tzinfo) -> list[Line]:
     """The pane beside the fleet: the three questions first."""
     lines = [*_headline(news.status), (), *_questions(news, now), (), *_observed(news, now, zone, in_full=False), ()]
     lines += [*_pending(news.status, 4), ()]
-    lines += [*_holes(news.status, now, 3), ()] if news.status.holes else []
+    holes = left_open(news.status)
+    lines += [*_holes(news.status, holes, now, 3), ()] if holes else []
     lines += [*_generations(news.status, now, 4, in_full=False), ()]
     return lines + _operations(news, now, 3)
 
@@ -63,7 +64,7 @@ def overview(news: SiteNews, now: dt.datetime, zone: dt.tzinfo) -> list[Line]:
 def whole(news: SiteNews, now: dt.datetime, zone: dt.tzinfo) -> list[Line]:
     """The site's own screen: the same, nothing left out."""
     lines = [*_headline(news.status), (), *_questions(news, now), (), *_observed(news, now, zone, in_full=True), ()]
-    lines += [*_pending(news.status, 1000), (), *_holes(news.status, now, 1000), ()]
+    lines += [*_pending(news.status, 1000), (), *_holes(news.status, news.status.holes, now, 1000), ()]
     lines += [*_generations(news.status, now, 1000, in_full=True), ()]
     return [*lines, *_operations(news, now, _OFFERED), (), *_where(news)]
 
@@ -276,23 +277,23 @@ def _pending(status: SiteStatus, limit: int) -> list[Line]:
     return lines + _more(len(status.updates), limit)
 
 
-def _holes(status: SiteStatus, now: dt.datetime, limit: int) -> list[Line]:
+def _holes(status: SiteStatus, holes: Sequence[Hole] | None, now: dt.datetime, limit: int) -> list[Line]:
     """Those that no update closes first."""
-    if status.holes is None:
+    if holes is None:
         return [(*_heading(tr("Known holes")), Cell("  " + tr("unknown"), Tone.DIM))]
     as_of = status.holes_as_of
     old = as_of is not None and (now - as_of).total_seconds() > OLD_FEED_S
     age = f"  ({words.ago(as_of, now)})" if as_of is not None else ""
-    lines: list[Line] = [(*_heading(tr("Known holes"), len(status.holes)), Cell(age, Tone.WARN if old else Tone.DIM))]
-    for hole in status.holes[:limit]:
+    lines: list[Line] = [(*_heading(tr("Known holes"), len(holes)), Cell(age, Tone.WARN if old else Tone.DIM))]
+    for hole in holes[:limit]:
         tone = Tone.DIM if hole.closed_by else Tone.BAD if hole.critical else Tone.WARN
         ends = tr("{version} closes it", version=said(hole.closed_by, 20)) if hole.closed_by else tr("no update")
         what = [said(hole.cve, 20)] if hole.cve else []
         what += [f"{hole.score:g}"] if hole.score is not None else [said(hole.rating, 10)] if hole.rating else []
-        head = f"{said(hole.slug, 40)} {said(hole.version, 20) or '?'} "
+        head = f"{said(hole.slug, 40)} {said(hole.version, 20) or '?'}  "
         title = Cell(f"  {' '.join([*what, said(hole.title, 120)])}", Tone.DIM)
         lines.append((Cell("  "), Cell(head), Cell(ends, tone), title))
-    return lines + _more(len(status.holes), limit)
+    return lines + _more(len(holes), limit)
 
 
 def _generations(status: SiteStatus, now: dt.datetime, limit: int, *, in_full: bool) -> list[Line]:

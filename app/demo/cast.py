@@ -43,7 +43,6 @@ class PluginPart(Struct, frozen=True):
     to: str | None = None
     fault: str | None = None
     """`fatal` or `white`."""
-    security: bool | None = None
 
 
 class Character(Struct, frozen=True, kw_only=True):
@@ -97,14 +96,15 @@ class Character(Struct, frozen=True, kw_only=True):
 
 MULTIBYTE = PluginPart("wp-multibyte-patch", "WP Multibyte Patch", "2.9.3")
 AKISMET = PluginPart("akismet", "Akismet Anti-spam", "5.7.2")
-AKISMET_OLD = PluginPart("akismet", "Akismet Anti-spam", "5.4", "5.7.2", None, False)
+AKISMET_OLD = PluginPart("akismet", "Akismet Anti-spam", "5.4", "5.7.2")
 FORM = PluginPart("contact-form-7", "Contact Form 7", "6.1.4")
-FORM_OLD = PluginPart("contact-form-7", "Contact Form 7", "6.0.3", "6.1.4", None, True)
-SEO_OLD = PluginPart("wordpress-seo", "Yoast SEO", "26.1", "26.6", None, False)
+FORM_OLD = PluginPart("contact-form-7", "Contact Form 7", "6.0.3", "6.1.4")
+SEO_OLD = PluginPart("wordpress-seo", "Yoast SEO", "26.1", "26.6")
 SHOP = PluginPart("woocommerce", "WooCommerce", "10.3.5")
 BOOKING = PluginPart("reservation-calendar", "Reservation Calendar", "3.4.0")
-BOOKING_BREAKS = PluginPart("reservation-calendar", "Reservation Calendar", "3.4.0", "4.0.0", "fatal", False)
-SLIDER_BREAKS = PluginPart("slider-deluxe", "Slider Deluxe", "1.8", "2.0", "white", False)
+BOOKING_BREAKS = PluginPart("reservation-calendar", "Reservation Calendar", "3.4.0", "4.0.0", "fatal")
+SLIDER_BREAKS = PluginPart("slider-deluxe", "Slider Deluxe", "1.8", "2.0", "white")
+PORTAL = PluginPart("member-portal", "Member Portal", "2.2.0")
 STANDARD = (AKISMET, MULTIBYTE, FORM)
 LATE = (AKISMET_OLD, MULTIBYTE, FORM_OLD)
 
@@ -201,7 +201,14 @@ _CAST: tuple[Character, ...] = (
         certificate_days=33.0,
     ),
     _japanese("example1.jp", "みなと観光協会", "Minato Tourism", domain_days=133, certificate_days=74.0),
-    _japanese("example2.co.jp", "東西物流株式会社", "Tozai Logistics", domain_days=250, php="8.4"),
+    _japanese(
+        "example2.co.jp",
+        "東西物流株式会社",
+        "Tozai Logistics",
+        domain_days=250,
+        php="8.4",
+        plugins=(*STANDARD, PORTAL),
+    ),
     _example(
         "kissa",
         "喫茶ポエム",

@@ -24,6 +24,7 @@ class Wiring(Struct, frozen=True, kw_only=True):
     host_key: str
     ca_file: Path
     bootstrap_file: Path
+    feed_file: Path
 
 
 def write(folder: Path, characters: Sequence[Character], wiring: Wiring, language: str) -> None:
@@ -59,6 +60,7 @@ def _fleet(wiring: Wiring, language: str) -> dict[str, Any]:
             "rdap_bootstrap": str(wiring.bootstrap_file),
             "whois": {"jp": f"127.0.0.1:{wiring.whois_port}"},
         },
+        "updates": {"feed": str(wiring.feed_file)},
         "people": people,
     }
 

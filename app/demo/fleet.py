@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from app.demo import configuration, domain, known
+from app.demo import configuration, domain, feed, known
 from app.demo.cast import cast
 from app.demo.folder import TemporaryFolder, sweep
 from app.demo.runtime import Runtime, utc_now
@@ -157,10 +157,12 @@ async def _opened(count: int, language: str, runtime: Runtime, folder: Path, por
         host_key=_public(host_key),
         ca_file=folder / "ca.pem",
         bootstrap_file=folder / "rdap.json",
+        feed_file=folder / "holes.json",
     )
     configuration.write(folder / "config", characters, wiring, language)
     wiring.key_file.touch(mode=0o600)
     wiring.key_file.write_bytes(_private(client_key))
+    feed.write(wiring.feed_file, birth)
     wiring.bootstrap_file.write_bytes(domain.bootstrap(port_of(ports.rdap), birth))
     sites = {
         character.name: DemoSite(character, folder / "home" / character.user, birth, language)

@@ -177,7 +177,7 @@ def _rows(generations: Sequence[Generation]) -> int:
 
 def _updates(character: Character) -> tuple[Update, ...]:
     found = [
-        Update(kind="plugin", slug=part.slug, from_=part.version, to=part.to, security=part.security, name=part.name)
+        Update(kind="plugin", slug=part.slug, from_=part.version, to=part.to, name=part.name)
         for part in character.plugins
         if part.to is not None
     ]

@@ -42,9 +42,7 @@ def pending(site: DemoSite) -> list[Update]:
     for part in site.character.plugins:
         version = installed(site, part)
         if part.to is not None and version is not None and version != part.to:
-            found.append(
-                Update(kind="plugin", slug=part.slug, from_=version, to=part.to, security=part.security, name=part.name)
-            )
+            found.append(Update(kind="plugin", slug=part.slug, from_=version, to=part.to, name=part.name))
     return found
 
 

@@ -6,10 +6,10 @@ import datetime as dt
 
 from msgspec.structs import replace
 
-from backends.records import Certainty, SiteStatus
-from tests.widgets.made import JST, NOW, generation, site, status
+from backends.records import Certainty, Hole, SiteStatus
+from tests.widgets.made import JST, NOW, generation, site, status, updates
 from widgets.fleet_row import FleetRow, plain
-from widgets.site_page import SiteNews, overview
+from widgets.site_page import SiteNews, overview, whole
 
 
 def told(found: SiteStatus) -> list[str]:
@@ -43,3 +43,24 @@ def test_unknown_updates_are_not_shown_as_none() -> None:
     assert shown == ["Updates  unknown"]
     assert plain(FleetRow(status=unasked), 80, NOW).split()[-1] == "?"
     assert plain(FleetRow(status=asked), 80, NOW).split()[-1] == "0"
+
+
+def test_holes_that_no_update_closes_stand_in_the_pane_with_the_age_of_the_feed() -> None:
+    open_ = Hole(kind="plugin", slug="forms", version="1.2", title="RCE", cve="CVE-2026-1", score=9.8)
+    closed = Hole(kind="plugin", slug="shop", version="3.0", title="XSS", rating="high", closed_by="3.1")
+    found = status("a.example", holes=(open_, closed), holes_as_of=NOW - dt.timedelta(hours=5))
+    lines = told(found)
+    at = lines.index("Known holes  1  (5 hours ago)")
+    assert lines[at + 1] == "  forms 1.2  no update  CVE-2026-1 9.8 RCE"
+    assert not any("shop" in line for line in lines)
+    page = ["".join(cell.text for cell in line) for line in whole(SiteNews(site("a.example"), found), NOW, JST)]
+    assert "  shop 3.0  3.1 closes it  high XSS" in page
+    unknown = SiteNews(site("a.example"), status("a.example"))
+    assert ["".join(cell.text for cell in line) for line in whole(unknown, NOW, JST)].count("Known holes  unknown") == 1
+    assert not any("Known holes" in line for line in told(replace(found, holes=(closed,))))
+
+
+def test_an_update_names_the_hole_that_it_closes() -> None:
+    (update,) = updates(1, security=True)
+    found = status("a.example", pending=(replace(update, closes="CVE-2026-1 (9.8) RCE, +2"),))
+    assert "  Akismet 5.0.2 → 5.7.2  ! security  CVE-2026-1 (9.8) RCE, +2" in told(found)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from tests.bench import availability, generations, memory, restores, servers, signs, start, updates, vault
+from tests.bench import availability, generations, holes, memory, restores, servers, signs, start, updates, vault
 from tests.lab import LabError
 
 
@@ -24,10 +24,11 @@ SCALED: dict[str, Callable[[float, int], Iterable[Shown]]] = {
     "restore": restores.rows,
     "availability": availability.rows,
     "memory": memory.rows,
+    "holes": holes.rows,
     "vault": vault.rows,
     "updates": updates.rows,
 }
-"""Parts on a site that can be made smaller, to try them."""
+"""Parts on a site, or a feed, that can be made smaller, to try them."""
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -245,8 +245,8 @@ SHAPES: dict[str, Any] = {
     "restore": OPERATION,
     "undo": OPERATION,
     "updates": {
-        "items": [ITEM],
         "sites": [{"name": str, "updates": [UPDATE], "holes": Or([HOLE], None)}],
+        "items": [ITEM],
         "feed": Or(FEED, None),
     },
     "update": OPERATION,

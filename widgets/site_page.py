@@ -287,7 +287,9 @@ def _holes(status: SiteStatus, holes: Sequence[Hole] | None, now: dt.datetime, l
     lines: list[Line] = [(*_heading(tr("Known holes"), len(holes)), Cell(age, Tone.WARN if old else Tone.DIM))]
     for hole in holes[:limit]:
         tone = Tone.DIM if hole.closed_by else Tone.BAD if hole.critical else Tone.WARN
-        ends = tr("{version} closes it", version=said(hole.closed_by, 20)) if hole.closed_by else tr("no update")
+        ends = tr("no update closes it") if status.updates is not None else tr("updates are unknown")
+        if hole.closed_by:
+            ends = tr("{version} closes it", version=said(hole.closed_by, 20))
         what = [said(hole.cve, 20)] if hole.cve else []
         what += [f"{hole.score:g}"] if hole.score is not None else [said(hole.rating, 10)] if hole.rating else []
         head = f"{said(hole.slug, 40)} {said(hole.version, 20) or '?'}  "

@@ -51,10 +51,12 @@ def test_holes_that_no_update_closes_stand_in_the_pane_with_the_age_of_the_feed(
     found = status("a.example", holes=(open_, closed), holes_as_of=NOW - dt.timedelta(hours=5))
     lines = told(found)
     at = lines.index("Known holes  1  (5 hours ago)")
-    assert lines[at + 1] == "  forms 1.2  no update  CVE-2026-1 9.8 RCE"
+    assert lines[at + 1] == "  forms 1.2  no update closes it  CVE-2026-1 9.8 RCE"
     assert not any("shop" in line for line in lines)
     page = ["".join(cell.text for cell in line) for line in whole(SiteNews(site("a.example"), found), NOW, JST)]
     assert "  shop 3.0  3.1 closes it  high XSS" in page
+    unasked = told(replace(found, updates=None))
+    assert "  forms 1.2  updates are unknown  CVE-2026-1 9.8 RCE" in unasked
     unknown = SiteNews(site("a.example"), status("a.example"))
     assert ["".join(cell.text for cell in line) for line in whole(unknown, NOW, JST)].count("Known holes  unknown") == 1
     assert not any("Known holes" in line for line in told(replace(found, holes=(closed,))))

@@ -9,6 +9,7 @@ import datetime as dt
 import hashlib
 import os
 import re
+import stat
 from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -146,12 +147,15 @@ class Holes:
         """A file is read where it is not the one that was read."""
         path = Path(source).expanduser()
         try:
-            file = path.open("rb")
+            # A pipe in its place must not hold the program up.
+            file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
         except OSError as error:
             why = (error.strerror or type(error).__name__).lower()
             raise FeedBroken(f"{visible(source, 200)} cannot be read: {why}") from None
         with file:
             status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise FeedBroken(f"{visible(source, 200)} is not a file")
             stamp = f"{status.st_dev} {status.st_ino} {status.st_size} {status.st_mtime_ns}"
             known = self._about()
             if known is not None and known.stamp == stamp:

@@ -55,12 +55,13 @@ class Building:
         self._path, self._most = path, most
         _sweep(path)
         self._new = path.with_name(f"{path.name}.{secrets.token_hex(6)}.new")
-        self._database = sqlite3.connect(self._new, check_same_thread=False, isolation_level=None)
-        # Nobody reads it before it is whole, and one that is lost is made again.
-        self._database.executescript(
-            "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -4096; BEGIN;"
-            "CREATE TABLE about (value BLOB); CREATE TABLE holes (kind TEXT, slug TEXT, weakness BLOB);"
-        )
+        with _told():
+            self._database = sqlite3.connect(self._new, check_same_thread=False, isolation_level=None)
+            # Nobody reads it before it is whole, and one that is lost is made again.
+            self._database.executescript(
+                "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -4096; BEGIN;"
+                "CREATE TABLE about (value BLOB); CREATE TABLE holes (kind TEXT, slug TEXT, weakness BLOB);"
+            )
         self._cutter, self._decoder = Cutter(), zlib.decompressobj(31)
         self._packed: bool | None = None
         self._head = b""
@@ -153,6 +154,8 @@ def lookup(path: Path, keys: Iterable[Key]) -> tuple[About, dict[Key, tuple[Weak
 def confirm(path: Path, known: About) -> None:
     """The source said that nothing has changed: the index is as old as `known` says. Raises OSError."""
     with _told(), contextlib.closing(sqlite3.connect(path, timeout=5)) as database, database:
+        # A journal that a killed process left on the disk would be rolled back into the index that comes next.
+        database.execute("PRAGMA journal_mode = MEMORY")
         database.execute("UPDATE about SET value = ?", (msgspec.json.encode(known),))
 
 

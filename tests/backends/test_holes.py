@@ -189,6 +189,13 @@ async def test_a_file_is_read_when_it_is_another_one(tmp_path: Path, pack: Any) 
         assert await count(holes) == 1
 
 
+async def test_what_is_no_file_holds_nobody_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for name, why in (("pipe", "is not a file"), (".", "is a directory")):
+        async with opened(tmp_path, str(tmp_path / name)) as holes:
+            assert str((await holes.refresh(NOW)).problem).endswith(why)
+
+
 async def test_a_damaged_index_or_one_of_another_feed_is_none(server: FeedServer, tmp_path: Path) -> None:
     async with opened(tmp_path, server.url) as holes:
         await holes.refresh(NOW)

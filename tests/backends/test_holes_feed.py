@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import json
 import random
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from backends.holes_feed import ENTRY_MOST, Cutter, FeedBroken, Range, Weakness, weaknesses
 from backends.holes_index import About, Building, lookup
 from backends.records import visible
-from tests.backends.known_holes import ENTRIES, HOSTILE, entry, feed, software, versions
+from tests.backends.known_holes import ENTRIES, HOSTILE, entry, feed, large, software, versions
 from tests.widgets.made import NOW
 
 ROOT = Path(__file__).parents[2]
@@ -113,6 +114,20 @@ def test_a_refused_one_leaves_the_one_before(tmp_path: Path) -> None:
     before = path.read_bytes()
     refused(path, feed()[:-1])
     assert path.read_bytes() == before
+
+
+def test_a_disk_that_is_full_is_an_error_of_the_disk_and_leaves_the_one_before(tmp_path: Path) -> None:
+    path = tmp_path / "holes.db"
+    built(path, feed())
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2**17, hard))  # no file may grow beyond 128 KiB
+        with pytest.raises(OSError, match="disk"):
+            built(path, b"".join(large(5_000_000)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [one.name for one in tmp_path.iterdir()] == ["holes.db"]
+    assert lookup(path, [("plugin", "akismet")]) is not None
 
 
 def test_what_the_feed_says_is_found_by_kind_and_slug(tmp_path: Path) -> None:

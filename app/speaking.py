@@ -169,8 +169,10 @@ def _feed_told(feed: Feed) -> None:
 
 
 def _age(age: dt.timedelta) -> str:
-    seconds = max(0, int(age.total_seconds()))
-    return f"{seconds // 86400} days" if seconds >= 2 * 86400 else f"{seconds // 3600} h {seconds % 3600 // 60} min"
+    minutes = max(0, int(age.total_seconds()) // 60)
+    if minutes < 120:
+        return f"{minutes} min"
+    return f"{minutes // 60} h" if minutes < 2 * 1440 else f"{minutes // 1440} days"
 
 
 def _feed(feed: Feed | None) -> dict[str, Any] | None:

@@ -603,3 +603,7 @@ main.add_command(cli_fleet.key)
 main.add_command(cli_vault.vault)
 for one in (cli_updates.updates, cli_updates.update, cli_updates.ledger):
     command(main)(one)
+
+
+if __name__ == "__main__":
+    main()

@@ -57,7 +57,7 @@ REFRESH_S = 600.0
 """How often the whole fleet is looked at while the dashboard is open."""
 JOIN_S = 15.0
 """How often the journal is asked for operations that others have started."""
-OF_SCREENS = {action.id for action in ACTIONS if action.place in {Place.MOVE, Place.BACK}} | {
+OF_SCREENS = {action.id for action in ACTIONS if action.place in {Place.MOVE, Place.BACK, Place.MONTH}} | {
     "filter",
     "sort",
     "problem",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from app import cli_fleet, cli_updates, cli_vault
+from app import cli_fleet, cli_runtime, cli_updates, cli_vault
 from app.cli_vault import identity_option
 from app.command_line import Options, command, run
 
@@ -603,6 +603,7 @@ main.add_command(cli_fleet.key)
 main.add_command(cli_vault.vault)
 for one in (cli_updates.updates, cli_updates.update, cli_updates.ledger):
     command(main)(one)
+command(main)(cli_runtime.runtime)
 
 
 if __name__ == "__main__":

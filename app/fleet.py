@@ -21,7 +21,7 @@ import msgspec
 import platformdirs
 from msgspec import Struct
 
-from app.fleet_rules import collisions, fleet_problems, site_problems, standby_problems
+from app.fleet_rules import collisions, fleet_problems, site_problems, standby_problems, switch_problems
 from app.fleet_validation import read_record
 from app.fleet_vault import ground_problems
 from backends.records import FleetFile, HostPage, ModoseruError, Policy, Site, visible
@@ -105,6 +105,7 @@ def load(folder: Path) -> Fleet:
         page = read_record(HostPage, data, name, problems) if data is not None else None
         if page is not None:
             hosts[path.stem] = page
+            problems += [f"{name}: {problem}" for problem in switch_problems(page.runtime)]
     problems += [*collisions(sites), *standby_problems(settings, sites)]
     if settings.vault is not None:
         problems += [f"fleet.toml: {problem}" for problem in ground_problems(settings.vault, sites)]

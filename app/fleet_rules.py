@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from app import waves
 from app.fleet_vault import vault_problems
-from backends.records import FleetFile, Policy, Site, SshSettings, UpdatesSettings, visible
+from backends.records import FleetFile, Policy, RuntimeSettings, Site, SshSettings, UpdatesSettings, visible
 
 _KEY_TYPES = ("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-", "sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-")
 
@@ -125,7 +125,21 @@ def _server_problems(site: Site) -> Iterator[str]:
         yield "server.database.password_command: is empty; a list of words is expected, the first a program"
     if site.web.connect and not 1 <= int(site.web.connect.rpartition(":")[2]) <= 65535:
         yield f"web.connect: the port {site.web.connect.rpartition(':')[2]} is not between 1 and 65535"
+    yield from switch_problems(site.runtime)
     yield from _policy_problems(site.policy)
+
+
+def switch_problems(runtime: RuntimeSettings) -> Iterator[str]:
+    """A switch that nobody could take back is none; a word in braces that means nothing is a slip."""
+    for key, words, other in (
+        ("switch", runtime.php.switch, runtime.php.back),
+        ("back", runtime.php.back, runtime.php.switch),
+    ):
+        if other and not words:
+            yield f"runtime.php.{key}: is missing; switch and back go together"
+        for name in re.findall(r"\{([^{}]*)\}", " ".join(words)):
+            if name not in ("php", "version", "site"):
+                yield f"runtime.php.{key}: {{{visible(name, 40)}}} means nothing; {{php}}, {{version}} and {{site}} do"
 
 
 def _public_key_problem(text: str) -> bool:

@@ -28,6 +28,7 @@ from backends.records import (
     Site,
     SiteStatus,
     State,
+    TriedPhp,
     Verdict,
     Versions,
 )
@@ -153,6 +154,7 @@ class Known(Struct, frozen=True, kw_only=True):
     weaknesses: Mapping[holes.Key, tuple[Weakness, ...]] | None = None
     """What the feed of known holes says of what the site has; None: it was never read."""
     holes_as_of: dt.datetime | None = None
+    tried: TriedPhp | None = None
 
 
 def status(site: Site, known: Known, now: dt.datetime) -> SiteStatus:
@@ -196,6 +198,7 @@ def status(site: Site, known: Known, now: dt.datetime) -> SiteStatus:
         certificate=certificate,
         domain=domain,
         versions=versions,
+        tried=known.tried,
         updates=found.updates,
         holes=found.holes,
         holes_as_of=known.holes_as_of,

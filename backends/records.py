@@ -153,6 +153,20 @@ class FleetFile(_Table, frozen=True, kw_only=True):
     people: tuple[Person, ...] = ()
 
 
+class PhpSwitch(_Table, frozen=True, kw_only=True):
+    """Argument lists run on the operator's machine, without a shell. In their words `{php}` is the path of the PHP to
+    be had, `{version}` its `8.3`, `{site}` the site's name."""
+
+    switch: tuple[Text, ...] = ()
+    back: tuple[Text, ...] = ()
+
+
+class RuntimeSettings(_Table, frozen=True, kw_only=True):
+    """How the host is told what runs a site."""
+
+    php: PhpSwitch = PhpSwitch()
+
+
 class HostPage(_Table, frozen=True, kw_only=True):
     """`hosts.d/<host>.toml`: what an operator needs when the host itself is down."""
 
@@ -162,6 +176,7 @@ class HostPage(_Table, frozen=True, kw_only=True):
     hours: Text | None = None
     contract: Text | None = None
     panel_backups: Text | None = None
+    runtime: RuntimeSettings = RuntimeSettings()
 
 
 class ClientInfo(_Table, frozen=True, kw_only=True):
@@ -246,6 +261,7 @@ class Site(_Table, frozen=True, kw_only=True):
     client: ClientInfo = ClientInfo()
     web: WebSettings = WebSettings()
     domain: DomainSettings = DomainSettings()
+    runtime: RuntimeSettings = RuntimeSettings()
     renewals: tuple[Renewal, ...] = ()
     policy: Policy = Policy()
 
@@ -561,6 +577,14 @@ class Verdict(Struct, frozen=True, kw_only=True):
     """What the drills before the last one took, the newest first."""
 
 
+class TriedPhp(Struct, frozen=True, kw_only=True):
+    """What the last trial of a site under another PHP said. `verdict`: `safe`, `risky` or `impossible`."""
+
+    to: str
+    verdict: str
+    at: Moment
+
+
 class SiteStatus(Struct, frozen=True, kw_only=True):
     """A site's last known state, as `status` and `check` print it (DESIGN 7)."""
 
@@ -581,6 +605,7 @@ class SiteStatus(Struct, frozen=True, kw_only=True):
     certificate: Certificate
     domain: Domain
     versions: Versions = Versions()
+    tried: TriedPhp | None = None
     updates: tuple[Update, ...] | None = None
     """None: unknown, because the site was not seen inside or could not ask; that is not the same as none."""
     holes: tuple[Hole, ...] | None = None

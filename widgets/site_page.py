@@ -246,6 +246,12 @@ def _versions(status: SiteStatus, now: dt.datetime) -> Line:
             end = f" ({tr('no more fixes since {date}', date=ends)})" if ended else ""
             cells += [Cell(" · ")] if cells else []
             cells.append(Cell(f"{name} {said(version, 40)}{end}", Tone.WARN if ended else Tone.PLAIN))
+    if status.tried is not None:
+        tried = tr(words.TRIED.get(status.tried.verdict, "unknown"))
+        cells += [Cell(" · ")] if cells else []
+        known_as = tr("under PHP {version}: {verdict}", version=said(status.tried.to, 40), verdict=tried)
+        tone = Tone.PLAIN if status.tried.verdict == "safe" else Tone.WARN
+        cells += [Cell(known_as, tone), Cell(f" ({words.ago(status.tried.at, now)})", Tone.DIM)]
     return tuple(cells) or (Cell(tr("unknown"), Tone.DIM),)
 
 

@@ -68,6 +68,8 @@ GENERATION_TONES = {
     GenerationState.DAMAGED: Tone.BAD,
 }
 
+TRIED = {"safe": mark("safe"), "risky": mark("risky"), "impossible": mark("impossible")}
+"""What a trial under another PHP said."""
 _STATUS = re.compile(r"^status (\d+)$")
 _KINDS = {
     "backup": mark("backup"),
@@ -80,6 +82,8 @@ _KINDS = {
     "bring": mark("bring back from the vault"),
     "isolate": mark("isolate"),
     "release": mark("release"),
+    "runtime": mark("trial under another PHP"),
+    "switch": mark("switch of PHP"),
     "snapshot": mark("backup"),
     "check": mark("check"),
     "probe": mark("test"),
@@ -117,6 +121,11 @@ _STEPS = {
     "store": mark("storing in the vault"),
     "bring": mark("bringing from the vault"),
     "adopt": mark("making it one of the server's"),
+    "binary": mark("starting the other PHP"),
+    "requires": mark("reading what is required"),
+    "syntax": mark("reading PHP files"),
+    "baseline": mark("looking at the pages"),
+    "back": mark("switching back"),
     "done": mark("finishing"),
 }
 _REASONS = {

@@ -33,6 +33,7 @@ from app.demo.isolation import (
 from app.demo.operation import Operation, Request
 from app.demo.restore import conclude, only_of, restore, undo, undoable
 from app.demo.runtime import Runtime
+from app.demo.runtimes import found, runtimes, trial
 from app.demo.site import DemoSite
 from app.demo.transfer import receive, send
 from app.demo.update import update
@@ -69,6 +70,7 @@ _LAUNCHED: dict[str, tuple[str, Callable[[Worker], Awaitable[None]]]] = {
     "verify": ("verify", verify),
     "isolate": ("isolate", isolate),
     "release": ("release", release),
+    "runtime": ("runtime", trial),
     "probe": ("probe", probe),
 }
 _WORK = dict(_LAUNCHED.values())
@@ -137,6 +139,8 @@ class Twin:
             "page": self._page,
             "pages": self._pages,
             "mark": self._mark,
+            "runtimes": self._runtimes,
+            "found": self._found,
             "checksums": self._checksums,
         }
         if verb not in handlers:
@@ -195,6 +199,13 @@ class Twin:
         posts = (await self.runtime.run(site.tables))["posts"]
         newest = max(posts, key=lambda post: str(post["date"]), default=None)
         return {"pages": [f"?p={newest['id']}"] if newest else []}
+
+    async def _runtimes(self, site: DemoSite, _state: Path, _request: Request, _say: Say) -> Reply:
+        await self.runtime.run(site.make)
+        return runtimes(site)
+
+    async def _found(self, site: DemoSite, state: Path, request: Request, _say: Say) -> Reply:
+        return await self.runtime.run(found, Operation.find(site, state, request.text("operation")))
 
     async def _send(self, site: DemoSite, state: Path, request: Request, say: Say) -> Reply:
         piece, reply = await self.runtime.run(send, Archive(site, state), request)
@@ -315,7 +326,7 @@ class Twin:
             refuse_while_isolated(site)
         if verb == "undo":
             undoable(site, state, request.fields.get("operation"))
-        elif verb in ("restore", "drill", "verify"):
+        elif verb in ("restore", "drill", "verify", "runtime"):
             if (verb == "restore" and moved.of(request.fields) is not None) or (
                 verb == "drill" and "transfer" in request.fields
             ):

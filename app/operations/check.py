@@ -28,6 +28,7 @@ from backends.records import (
     ModoseruError,
     Site,
     SiteStatus,
+    TriedPhp,
 )
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ async def last_known(session: Session, sites: Sequence[Site] | None = None) -> l
     chosen = session.fleet.sites if sites is None else sites
     seen_inside = [inspection[site.name][0] for site in chosen if site.name in inspection]
     weaknesses = await session.holes.weaknesses(holes.keys(seen_inside)) if session.holes else None
+    tried = await all_of("tried", TriedPhp)
     now = dt.datetime.now(dt.UTC)
 
     def known(name: str) -> Known:
@@ -88,6 +90,7 @@ async def last_known(session: Session, sites: Sequence[Site] | None = None) -> l
             gone=seen[0].gone if seen else (),
             weaknesses=weaknesses.of if weaknesses else None,
             holes_as_of=weaknesses.as_of if weaknesses else None,
+            tried=_first(tried, name),
         )
 
     return [readiness.status(site, known(site.name), now) for site in chosen]

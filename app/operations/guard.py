@@ -15,7 +15,20 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from app import policy
-from app.operations import check, core, here, holding, isolate, ledger, look, transfer, update, vault_bring, vault_copy
+from app.operations import (
+    check,
+    core,
+    here,
+    holding,
+    isolate,
+    ledger,
+    look,
+    runtime_switch,
+    transfer,
+    update,
+    vault_bring,
+    vault_copy,
+)
 from app.operations.intent import Intent, Proof
 from app.operations.patience import FIRST_PAUSE, LONGEST_PAUSE, PATIENCE, jittered, passes
 from app.operations.summary import summarise
@@ -101,6 +114,8 @@ async def start(session: Session, intent: Intent, *, confirmed: bool) -> AsyncGe
     if intent.here is not None:
         if isinstance(intent.here, vault_copy.Copy):
             work = vault_copy.copy(session, intent.site, intent.here)
+        elif isinstance(intent.here, runtime_switch.Switch):
+            work = runtime_switch.switch(session, intent.site, intent.here)
         else:
             work = vault_bring.bring(session, intent.site, intent.here)
         async with contextlib.aclosing(here.carry_out(session, intent, work)) as events:

@@ -1,7 +1,7 @@
-"""Operations that this process carries out itself, between the site's server and the vault.
+"""Operations that this process carries out itself: copies between the site's server and the vault, a switch of PHP.
 
-They change nothing of a site, so a process that dies leaves nothing to recover: begun again they go on from the last
-piece. One at a time of a site on this machine, by a lock that goes with the process.
+Copies change nothing of a site, so a process that dies leaves nothing to recover: begun again they go on from the last
+piece. A switch that dies needs a hand. One at a time of a site on this machine, by a lock that goes with the process.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from backends.records import AnyEvent, Finished, ModoseruError, Operation, Outco
 if TYPE_CHECKING:
     from app.session import Session
 
-KINDS = frozenset({"vault", "bring"})
+KINDS = frozenset({"vault", "bring", "switch"})
 """What this process does itself; every other kind runs on the site's server."""
 Work = AsyncGenerator[AnyEvent]
 
@@ -150,7 +150,16 @@ class _Story:
     async def abandoned(self, intent: Intent) -> None:
         """The one who watched has gone: nobody else does the work."""
         if not any(isinstance(event, Finished) for event in self._events):
-            await self.ended(_finished(Outcome.CANCELLED, intent, "the program that did it ended"))
+            told = _finished(Outcome.CANCELLED, intent, "the program that did it ended")
+            await self.ended(_as_left(self._kind, told))
+
+
+def _as_left(kind: str, ended: Finished) -> Finished:
+    """Nobody saw whether a switch of PHP was made, or was taken back."""
+    if kind != "switch":
+        return ended
+    hint = "see under which PHP the site runs: modoseru runtime SITE --check"
+    return msgspec.structs.replace(ended, outcome=Outcome.NEEDS_HAND, hint=hint)
 
 
 def _finished(outcome: Outcome, intent: Intent, detail: str) -> Finished:
@@ -199,6 +208,7 @@ async def _bury(session: Session, site: Site) -> None:
                 detail="the program that did it was killed",
                 hint="begun again, it goes on from the last piece that arrived",
             )
+            dead = _as_left(one.kind, dead)
             await journal.record_event(one.operation, dead)
             await journal.operation_ended(
                 summarise(one.operation, site.name, one.kind, await journal.events(one.operation))

@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from app.operations.runtime_switch import Switch
 from app.operations.transfer import Bring
 from app.operations.vault_bring import FromVault
 from app.operations.vault_copy import Copy
@@ -28,13 +29,14 @@ class Intent(Struct, frozen=True, kw_only=True):
     """One operation on one site, planned and not yet begun. `guard.start` is the only way to begin it."""
 
     kind: str
-    """`backup`, `restore`, `undo`, `update`, `drill`, `verify`; `vault`: a copy into it; `bring`: one out of it."""
+    """`backup`, `restore`, `undo`, `update`, `drill`, `verify`, `runtime`; `vault`: a copy into it; `bring`: one out of
+    it; `switch`: of the PHP that runs the site."""
     site: Site
     verb: str = ""
     """The agent's verb that launches it; none where this process does it."""
     request: dict[str, Any] = {}
     """The verb's own fields."""
-    here: Copy | FromVault | None = None
+    here: Copy | FromVault | Switch | None = None
     """What this process does itself instead of launching a verb."""
     question: str = ""
     """What the prompt asks, one sentence."""

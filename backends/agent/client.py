@@ -100,6 +100,12 @@ A connection that ends before the last line is cut, never "done".
 
 | pages | | {"pages": [path and query below the URL…]}: at most 12 that stand for the rest of the site |
 
+| runtimes | | {"binaries": [{path, version, sapi, extensions, ini, cli: it runs this agent, problem: why it could not
+                  be asked, or null}…]}: 40 at most, each started once and killed after 5 s |
+| runtime | php (a path, a name, a version), generation, seal, pages: [below the URL…; none: the copy names them] |
+                  launches; changes nothing but its own cache of files that were read well under a PHP |
+| found | operation | what a `runtime` that is done has found: a `backends.runtimes.Trial` |
+
 A verb that *launches* writes the request to `ops/ID/`, starts a process of its own there, replies
 {"operation": ID, "detached": bool}, then behaves as `follow` from line 0. Operation ids are
 `20261123T021500Z-KIND-HEX6`. Launching on a site whose lock is held gives the error `busy` (its `hint` names the
@@ -127,6 +133,13 @@ later is `Finished(rolled_back, code, hint)`. A launching verb takes `attached` 
 Steps: backup `prepare database files seal retention`; restore `preflight stage verify switch check`; undo `preflight
 stage switch check`; update `prepare database files seal update`, with Notes generation, updating, updated, put_back,
 not_updated for each item. An update that keeps nothing ends `rolled_back` with the code put_back.
+
+A runtime `binary requires syntax preflight stage verify boot drop` tries the site under another PHP: headers and syntax
+of the live files, pages on a staged copy of the generation as a drill has it, each under the PHP of now too, so that
+only what differs counts. Where the other PHP lacks what WordPress cannot start without, it ends after `syntax`. Its
+Notes are the first reasons (`extension`, `requires`, `parse`, `fatal`, `page`, `deprecated`, `warning`, `not_judged`),
+the item the slug. Its Finished(done) says that it was found out, whatever that is. Codes: no_php, other_php,
+not_judged, too_large.
 
 A drill `preflight stage verify boot drop` touches nothing live, asks nobody and makes no generation; what a restore
 takes is the time from its Started to its step `drop`.
@@ -174,6 +187,7 @@ from backends.records import (
     visible,
     visible_tree,
 )
+from backends.runtimes import Binaries, Binary, Trial
 from backends.ssh import Refused, Servers
 
 T = TypeVar("T")
@@ -224,6 +238,8 @@ SOURCES = (
         "posts",
         "inspect",
         "pages",
+        "runtime",
+        "runtime_preflight",
         "main",
     ),
 )
@@ -603,6 +619,14 @@ class Agent:
         named = _decoded(await self._ask("pages", {}), Pages).pages
         # A site may not send its operators elsewhere.
         return tuple(page for page in named if _BELOW.fullmatch(page))[:PAGES_MOST]
+
+    async def runtimes(self) -> tuple[Binary, ...]:
+        """The PHP binaries of the server; each was started once."""
+        return _decoded(await self._ask("runtimes", {}, timeout=90), Binaries).binaries
+
+    async def found(self, operation: str) -> Trial:
+        """What a `runtime` that ended has found."""
+        return _decoded(await self._ask("found", {"operation": operation}), Trial)
 
     async def page(self) -> str:
         """Leaves the one-time page that renews opcache on the web side; returns its name."""

@@ -306,20 +306,9 @@ function mb_cut($text, $most)
 /** In a process that can open nothing outside the staged copy. Returns [page, status, to]. */
 function render_staged(Rehearsal $stage, array $live, $url)
 {
-    $own = $stage->own;
-    $settings = ['disable_functions' => implode(',', array_merge(MUTED, PHP_MAJOR_VERSION >= 8 ? GUARDED : [])),
-        'open_basedir' => implode(':', [$stage->stage, __FILE__, '/usr/share', '/usr/local/share', '/usr/lib', '/dev/urandom']),
-        'allow_url_fopen' => '0', 'sendmail_path' => 'false', 'ffi.enable' => '0', 'sys_temp_dir' => "$own/tmp", 'upload_tmp_dir' => "$own/tmp",
-        'session.save_path' => "$own/tmp", 'memory_limit' => '256M', 'display_errors' => 'stderr', 'error_log' => ''];
-    $command = [PHP_BINARY];
-    foreach ($settings as $name => $value) {
-        array_push($command, '-d', "$name=$value");
-    }
-    // The child is given a marker of its own: what runs in it could read it.
-    $asked = ['marker' => random_hex(32), 'index' => "{$stage->root}/index.php", 'abspath' => $stage->abspath, 'url' => $url,
-        'base' => $stage->operation->request->text('url', 'http://localhost/'), 'live' => $live, 'prefix' => $stage->old, 'own' => $stage->prefix] + $stage->operation->request->fields;
+    list($command, $asked) = render_command($stage, $live, $url, PHP_BINARY, PHP_MAJOR_VERSION);
     $began = microtime(true);
-    list($status, $out, $err) = run(array_merge($command, [__FILE__, 'render']), json($asked), RENDER_S);
+    list($status, $out, $err) = run($command, json($asked), RENDER_S);
     $answer = last_answer($asked['marker'], $out);
     if (is_array($answer) && isset($answer['page']) && ($answer['refused'] === null || $answer['status'] < 400)) {
         // What was flushed by the site itself stands before the answer.
@@ -334,6 +323,24 @@ function render_staged(Rehearsal $stage, array $live, $url)
         throw new Failure('not_judged', "a rehearsal may not use live tables, and the site names {$answer['refused']} by itself", 'nothing was proven; look at its plugins');
     }
     throw new Failure('drill_failed', 'WordPress does not start on the restored copy: ' . $said, 'see modoseru diff');
+}
+
+/** The command of the child and what it is asked: `$php`, whose major version is `$major`, can open nothing outside. */
+function render_command(Rehearsal $stage, array $live, $url, $php, $major)
+{
+    $own = $stage->own;
+    $settings = ['disable_functions' => implode(',', array_merge(MUTED, $major >= 8 ? GUARDED : [])),
+        'open_basedir' => implode(':', [$stage->stage, __FILE__, '/usr/share', '/usr/local/share', '/usr/lib', '/dev/urandom']),
+        'allow_url_fopen' => '0', 'sendmail_path' => 'false', 'ffi.enable' => '0', 'sys_temp_dir' => "$own/tmp", 'upload_tmp_dir' => "$own/tmp",
+        'session.save_path' => "$own/tmp", 'memory_limit' => '256M', 'display_errors' => 'stderr', 'error_log' => ''];
+    $command = [$php];
+    foreach ($settings as $name => $value) {
+        array_push($command, '-d', "$name=$value");
+    }
+    // The child is given a marker of its own: what runs in it could read it.
+    $asked = ['marker' => random_hex(32), 'index' => "{$stage->root}/index.php", 'abspath' => $stage->abspath, 'url' => $url,
+        'base' => $stage->operation->request->text('url', 'http://localhost/'), 'live' => $live, 'prefix' => $stage->old, 'own' => $stage->prefix] + $stage->operation->request->fields;
+    return [array_merge($command, [__FILE__, 'render']), $asked];
 }
 
 /** What the child knows about its rehearsal. */
@@ -360,6 +367,7 @@ function answer_render(Request $request)
             }
         }
     }
+    $request->get('watched') && Said::watch();
     stand_in();
     parse_str((string) parse_url($request->text('url'), PHP_URL_QUERY), $_GET);
     $_REQUEST = $_GET;
@@ -367,9 +375,11 @@ function answer_render(Request $request)
     $_SERVER['SCRIPT_FILENAME'] = $request->text('index');
     $_SERVER['SCRIPT_NAME'] = $_SERVER['PHP_SELF'] = rtrim((string) parse_url($request->text('base'), PHP_URL_PATH), '/') . '/index.php';
     $answered = false;
-    $answer = function () use (&$answered) {
+    $answer = function () use ($request, &$answered) {
         $answered = true;
-        return ['page' => base64_encode(printed()), 'status' => http_response_code() ?: 200, 'to' => Rehearsed::$to, 'refused' => Rehearsed::$refused];
+        $request->get('lists') && Said::list_pages();
+        return ['page' => base64_encode(printed()), 'status' => http_response_code() ?: 200, 'to' => Rehearsed::$to, 'refused' => Rehearsed::$refused, 'found' => array_values(Said::$found),
+            'pages' => Said::$pages];
     };
     register_shutdown_function(function () use ($request, &$answered, $answer) {
         if ($answered) {
@@ -379,7 +389,8 @@ function answer_render(Request $request)
         $error = error_get_last();
         $fatal = $error && in_array($error['type'], [E_ERROR, E_PARSE, E_COMPILE_ERROR, E_CORE_ERROR, E_RECOVERABLE_ERROR], true);
         $boot = $GLOBALS['modoseru_boot_error'] ?? ($fatal ? ['message' => strtok($error['message'], "\n")] + $error : null);
-        say($request->marker, $boot ? ['why' => "{$boot['message']} ({$boot['file']}:{$boot['line']})", 'refused' => Rehearsed::$refused] : $answer());
+        say($request->marker, $boot ? ['why' => "{$boot['message']} ({$boot['file']}:{$boot['line']})", 'refused' => Rehearsed::$refused,
+            'fatal' => array_intersect_key($boot, ['message' => 1, 'file' => 1, 'line' => 1]), 'found' => array_values(Said::$found)] : $answer());
     });
     if (!is_file($request->text('index'))) {
         $answered = true;

@@ -278,7 +278,7 @@ final class Operation
     public function finish($outcome, $detail = '', array $more = [])
     {
         // A backup that failed has made none, whatever id it was going to have.
-        $more += in_array($this->kind, ['restore', 'undo', 'drill', 'verify'], true) ? ['generation' => $this->recall('generation')] : [];
+        $more += in_array($this->kind, ['restore', 'undo', 'drill', 'verify', 'runtime'], true) ? ['generation' => $this->recall('generation')] : [];
         $this->event('finished', ['outcome' => $outcome, 'detail' => $detail] + $more);
         $this->put_away();
     }
@@ -375,6 +375,12 @@ final class Operation
         }
         $this->event('answered', ['number' => $number, 'keep' => $keep, 'detail' => $detail]);
         return [$keep, $detail];
+    }
+
+    /** Its staged copy is looked at and dropped, and never takes the live site's place. */
+    public function rehearses()
+    {
+        return $this->kind === 'drill' || $this->kind === 'runtime';
     }
 
     public function cancel_asked()

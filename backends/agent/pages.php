@@ -19,17 +19,23 @@ function answer_pages(Request $request)
         }
     });
     return new Boot(Installation::find($request), $request, function () use (&$found) {
-        $home = rtrim((string) home_url('/'), '/') . '/';
-        $paths = [];
-        foreach (typical_pages() as $url) {
-            if (is_string($url) && strncmp($url, $home, strlen($home)) === 0 && strlen($url) < 1000) {
-                $path = strtok(substr($url, strlen($home)), '#');
-                $path !== false && $path !== '' && $paths[$path] = true;
-            }
-        }
-        $found = array_slice(array_map('strval', array_keys($paths)), 0, PAGES_MOST);
+        $found = typical_paths();
         return ['reply' => ['pages' => $found]];
     });
+}
+
+/** The same below the site's URL; WordPress is loaded. */
+function typical_paths()
+{
+    $home = rtrim((string) home_url('/'), '/') . '/';
+    $paths = [];
+    foreach (typical_pages() as $url) {
+        if (is_string($url) && strncmp($url, $home, strlen($home)) === 0 && strlen($url) < 1000) {
+            $path = strtok(substr($url, strlen($home)), '#');
+            $path !== false && $path !== '' && $paths[$path] = true;
+        }
+    }
+    return array_slice(array_map('strval', array_keys($paths)), 0, PAGES_MOST);
 }
 
 /** Addresses, those first that a client would miss first: what is sold, what is filled in, what is read. */

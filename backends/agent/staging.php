@@ -7,7 +7,7 @@
  */
 function staging_place(Operation $operation, $live)
 {
-    if ($operation->kind === 'drill') {
+    if ($operation->rehearses()) {
         return $operation->folder;  // It is never renamed into the live tree.
     }
     $near = is_dir($live) ? $live : dirname($live);
@@ -34,7 +34,7 @@ function staging_place(Operation $operation, $live)
 function stage_files(Operation $operation, Generation $generation, $only, $config = null)
 {
     $roots = staging_roots($operation, $generation);
-    $links = $operation->kind !== 'drill' && !$operation->request->get('fresh') && !$generation->move ? new Linked($operation->folder . '/linked', 'wb') : null;
+    $links = !$operation->rehearses() && !$operation->request->get('fresh') && !$generation->move ? new Linked($operation->folder . '/linked', 'wb') : null;
     $folder = new StagedFolder($operation->recall('places'));
     $reader = new PackReader($generation->packs);
     $total = $generation->summary['counts']['bytes'];

@@ -8,7 +8,7 @@ function stage_tables(Operation $operation, Generation $generation, array $names
     $database = Database::open(installation_for_restore($operation->request, $generation));
     $tag = remember_tables($operation, $database);
     $live = $database->tables();
-    $compares = $operation->kind !== 'drill' && !$operation->request->get('fresh') && !$generation->move;
+    $compares = !$operation->rehearses() && !$operation->request->get('fresh') && !$generation->move;
     $same = $compares ? (new Sameness($operation, $database, $generation))->among($live) : [];
     foreach ($generation->summary['tables'] as $i => $part) {
         if ($part['kind'] === 'table' && !isset($same[$part['name']])) {

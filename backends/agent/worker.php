@@ -194,7 +194,7 @@ class NeedsHand extends Exception
 function perform(Operation $operation)
 {
     $kinds = ['backup' => 'operation_backup', 'restore' => 'operation_restore', 'undo' => 'operation_undo',
-        'update' => 'operation_update', 'drill' => 'operation_drill', 'verify' => 'operation_verify', 'isolate' => 'operation_isolate',
+        'update' => 'operation_update', 'drill' => 'operation_drill', 'runtime' => 'operation_runtime', 'verify' => 'operation_verify', 'isolate' => 'operation_isolate',
         'release' => 'operation_release', 'probe' => 'operation_probe'];
     if (!isset($kinds[$operation->kind])) {
         throw new Failure('bad_request', "this agent has no operation {$operation->kind}", 'update Modoseru');

@@ -33,7 +33,18 @@ INNER = {
 """The same, where the front page stays whole: fatal where one post is shown."""
 FORM = "form-plugin"
 """Its 1.0 puts a form where `[form-plugin]` stands; its 1.1 has forgotten that."""
-MADE = (GOOD, SLOW, FORM, *FAULTS, *INNER)
+OTHER_PHP = {
+    "php-removed": "add_action('wp', function () { cal_days_in_month(0, 1, 2020); });",
+    "php-parse": "const __PROPERTY__ = 1;",
+    "php-dynamic": (
+        "class Php_Dynamic {} add_action('wp', function () { if (!extension_loaded('calendar')) {"
+        " $it = new Php_Dynamic(); $it->late = 1; } });"
+    ),
+    "php-requires": "",
+}
+"""Slug → what its 1.0 does, which is good under the lab's PHP: calls a function of the extension calendar, declares
+what PHP 8.4 has taken as a word, sets a property that is not declared where calendar is missing, wants PHP 8.9."""
+MADE = (GOOD, SLOW, FORM, *FAULTS, *INNER, *OTHER_PHP)
 THEME = "good-theme"
 VERSIONS = ("1.0", "1.1")
 
@@ -43,7 +54,7 @@ MAIN = """<?php
  * Plugin URI: https://example.invalid/{slug}
  * Description: Made by the lab. 実験用プラグイン 🧪
  * Version: {version}
- * Requires PHP: 7.0
+ * Requires PHP: {least}
  * Author: Modoseru lab
  * License: GPLv2 or later
  * Text Domain: {slug}
@@ -82,8 +93,10 @@ def _plugin(slug: str, version: str) -> dict[str, str]:
     body = broken[slug] if slug in broken and version == "1.1" else HEAD.format(slug=slug, version=version)
     if slug == FORM and version == "1.0":
         body += f"\nadd_shortcode('{FORM}', function () {{ return '<form method=post><input name=mail></form>'; }});"
+    body += f"\n{OTHER_PHP[slug]}" if slug in OTHER_PHP else ""
+    name, least = slug.replace("-", " ").title(), "8.9" if slug == "php-requires" else "7.0"
     return {
-        f"{slug}/{slug}.php": MAIN.format(name=slug.replace("-", " ").title(), slug=slug, version=version, body=body),
+        f"{slug}/{slug}.php": MAIN.format(name=name, slug=slug, version=version, least=least, body=body),
         f"{slug}/readme.txt": f"=== {slug} ===\nStable tag: {version}\n\n変更履歴: {version}\n",
         f"{slug}/includes/tools-{version}.php": f"<?php\n// {slug} {version}\n",
         f"{slug}/assets/style.css": f"/* {slug} {version} */\n" + ".x { color: red; }\n" * 200,

@@ -1,0 +1,84 @@
+"""The command `runtime`: which PHP a site could run under, whether it would, and the switch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from app.command_line import Options
+
+if TYPE_CHECKING:
+    from app.operations.intent import Intent
+    from app.operations.runtime import Known
+    from app.session import Session
+    from backends.records import Operation, Site
+    from backends.runtimes import Trial
+
+
+@click.argument("site")
+@click.option("--php", metavar="PHP", help="Try the site under it: php8.3, 8.3 or a path on the server.")
+@click.option("--switch", "switches", is_flag=True, help="And switch, where it can: by [runtime.php] or by hand.")
+@click.option("--check", "checks", is_flag=True, help="Look after a switch by hand.")
+@click.option("--yes", is_flag=True, help="Agree to the switch beforehand.")
+async def runtime(options: Options, *, site: str, php: str | None, switches: bool, checks: bool, yes: bool) -> int:
+    """Which PHPs the server has; with --php, what of the site would break under one, without switching.
+
+    Exit status 1 where it is impossible, or where a switch was taken back; 3 where that failed too.
+    """
+    from app import session, speaking_runtime
+    from app.operations import runtime as runtimes
+
+    if (switches and php is None) or (checks and (switches or php is not None)):
+        raise click.UsageError("--switch needs --php, and --check stands alone")
+    async with session.opened(options.config, read_only=options.read_only) as held:
+        target = held.fleet.site(site)
+        if checks:
+            switch, judged = await runtimes.checked(held, target)
+            speaking_runtime.checked(site, switch, judged, as_json=options.as_json)
+            return 0 if judged.keep else 1
+        known = await runtimes.known(held, target)
+        if php is None:
+            speaking_runtime.told(site, known, None, as_json=options.as_json)
+            return 0
+        trial = await _tried(held, target, php, options)
+        if not switches:
+            speaking_runtime.told(site, known, trial, as_json=options.as_json)
+            return 1 if trial.verdict == "impossible" else 0
+        return await _switched(held, target, known, trial, options, yes=yes)
+
+
+async def _tried(held: Session, site: Site, php: str, options: Options) -> Trial:
+    from app import performing
+    from app.operations import guard
+    from app.operations import runtime as runtimes
+
+    guard.writable(held, site, "nothing is begun")
+    done = await performing.done(held, await runtimes.plan(held, site, php), options)
+    return await runtimes.tried(held, site, done.operation)
+
+
+async def _switched(held: Session, site: Site, known: Known, trial: Trial, options: Options, *, yes: bool) -> int:
+    from app import performing, prompting, speaking_runtime
+    from app.operations import guard, runtime_switch
+    from app.operations import runtime as runtimes
+
+    switch = runtimes.wanted(site, trial, known)
+    if runtime_switch.commands(held, site) is None:
+        steps = await runtimes.by_hand(held, site, switch)
+        speaking_runtime.told(site.name, known, trial, steps=steps, as_json=options.as_json)
+        if options.as_json or not prompting.interactive() or not await prompting.agreed("Is it done?"):
+            return 0
+        _, judged = await runtimes.checked(held, site)
+        speaking_runtime.checked(site.name, switch, judged, as_json=False)
+        return 0 if judged.keep else 1
+
+    async def planned(_: Site) -> Intent:
+        return runtimes.planned(site, trial, switch)
+
+    (ended,) = await performing.performed(held, [site], planned, options, yes=yes)
+    if isinstance(ended, Exception):
+        raise ended
+    operation: Operation = ended
+    speaking_runtime.told(site.name, known, trial, switched=operation, as_json=options.as_json)
+    return guard.exit_code(operation.outcome)

@@ -1,0 +1,54 @@
+"""Runs a command of the configuration on the operator's machine that tells a host to change something."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Sequence
+
+from backends.records import ModoseruError, visible
+
+PATIENCE = 120.0
+KEPT = 4096
+
+
+class CommandFailed(ModoseruError):  # noqa: N818 - says what happened
+    """It did not do what it is for. Code: command_failed."""
+
+
+async def run(command: Sequence[str]) -> None:
+    """Runs the argument list without a shell; past 120 s, or when the caller is cancelled, it is killed with all that
+    it began. Raises CommandFailed with the last line that it printed."""
+    program = visible(command[0], 100)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        hint = "it is a list of words, run without a shell"
+        raise CommandFailed("command_failed", f"{program}: {error.strerror}", hint) from None
+    assert process.stdout is not None
+    said = b""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while block := await process.stdout.read(65536):
+                said = (said + block)[-KEPT:]
+            await process.wait()
+    except TimeoutError:
+        message = f"{program} did not end within {PATIENCE:.0f} s"
+        raise CommandFailed("command_failed", message, "it must not ask questions") from None
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+    if process.returncode:
+        lines = said.decode("utf-8", "replace").strip().splitlines() or ["it printed nothing"]
+        message = f"{program} ended with status {process.returncode}: {visible(lines[-1], 200)}"
+        raise CommandFailed("command_failed", message, "run it by hand to see why")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from app.operations.intent import Intent
     from app.operations.runtime import Known
     from app.session import Session
-    from backends.records import Operation, Site
+    from backends.records import ModoseruError, Operation, Site
     from backends.runtimes import Trial
 
 
@@ -27,13 +27,15 @@ async def runtime(options: Options, *, site: str, php: str | None, switches: boo
     Exit status 1 where it is impossible, or where a switch was taken back; 3 where that failed too.
     """
     from app import session, speaking_runtime
+    from app.operations import guard
     from app.operations import runtime as runtimes
 
     if (switches and php is None) or (checks and (switches or php is not None)):
-        raise click.UsageError("--switch needs --php, and --check stands alone")
+        raise _usage()
     async with session.opened(options.config, read_only=options.read_only) as held:
         target = held.fleet.site(site)
         if checks:
+            guard.writable(held, target, "nothing is looked at: a look leaves a page on the site for a moment")
             switch, judged = await runtimes.checked(held, target)
             speaking_runtime.checked(site, switch, judged, as_json=options.as_json)
             return 0 if judged.keep else 1
@@ -46,6 +48,14 @@ async def runtime(options: Options, *, site: str, php: str | None, switches: boo
             speaking_runtime.told(site, known, trial, as_json=options.as_json)
             return 1 if trial.verdict == "impossible" else 0
         return await _switched(held, target, known, trial, options, yes=yes)
+
+
+def _usage() -> ModoseruError:
+    from backends.records import ModoseruError
+
+    error = ModoseruError("usage", "--switch needs --php, and --check stands alone", "see modoseru runtime --help")
+    error.exit_code = 2
+    return error
 
 
 async def _tried(held: Session, site: Site, php: str, options: Options) -> Trial:

@@ -237,6 +237,16 @@ _SENTENCES = (
     mark("page ends without </html>"),
     mark("empty page"),
     mark("WordPress asks to be installed"),
+    # app/operations/runtime.py, runtime_switch.py, backends/agent/runtime.php, runtime_preflight.php
+    mark("safe under PHP {version}: {files} files and {pages} pages are as under {now}"),
+    mark("risky under PHP {version}: {count} things differ"),
+    mark("impossible under PHP {version}: {errors} of {count} reasons forbid it"),
+    mark("there is no PHP {php} on this server"),
+    mark("{path} says that it is PHP {version}"),
+    mark("{why}; the site is back under PHP {version}, and its pages are as they were"),
+    mark("{why}; it was not taken back: {problem}"),
+    mark("it was cancelled; the site is back under PHP {version}"),
+    mark("the web runs PHP {version}, not {wanted}"),
     # app/operations/diff.py, backends/agent/diff.php, posts.php
     mark("This generation is suspect: what harmed the site may be in both, and is not shown then."),
     mark("Part of this generation is damaged."),

@@ -172,7 +172,7 @@ def alone(session: Session, site: Site) -> Iterator[None]:
     """Raises Elsewhere where another process, or another task of this one, is at it."""
     busy = Elsewhere(
         "elsewhere",
-        f"{site.name} is being copied to or from the vault already",
+        f"{site.name} is being copied to or from the vault, or switched, already",
         f"modoseru operations {site.name}",
     )
     with locked(session, site.name, busy):

@@ -137,9 +137,9 @@ not_updated for each item. An update that keeps nothing ends `rolled_back` with 
 A runtime `binary requires syntax preflight stage verify boot drop` tries the site under another PHP: headers and syntax
 of the live files, pages on a staged copy of the generation as a drill has it, each under the PHP of now too, so that
 only what differs counts. Where the other PHP lacks what WordPress cannot start without, it ends after `syntax`. Its
-Notes are the first reasons (`extension`, `requires`, `parse`, `fatal`, `page`, `deprecated`, `warning`, `not_judged`),
-the item the slug. Its Finished(done) says that it was found out, whatever that is. Codes: no_php, other_php,
-not_judged, too_large.
+Notes are the first ten reasons (`extension`, `requires`, `parse`, `fatal`, `page`, `deprecated`, `warning`,
+`not_judged`), the item the slug. Its Finished(done) says that it was found out, whatever that is. Codes: no_php,
+other_php, not_judged, too_large.
 
 A drill `preflight stage verify boot drop` touches nothing live, asks nobody and makes no generation; what a restore
 takes is the time from its Started to its step `drop`.

@@ -7,11 +7,14 @@ const CODE_BYTES = 4194304;
 const LINT_FILES = 150;
 const LINT_S = 60;
 const REASONS_MOST = 200;
-const REASONS_NOTED = 30;
+const REASONS_NOTED = 10;
 const FINDINGS_MOST = 500;
 const PAGE_ANSWER = 33554432;
 /** Without these WordPress does not start. */
 const NEEDED_EXTENSIONS = ['mysqli', 'json', 'hash', 'pcre'];
+/** What WordPress asks for in its site health, and does without. */
+const WANTED_EXTENSIONS = ['curl', 'dom', 'exif', 'fileinfo', 'gd', 'iconv', 'imagick', 'intl', 'mbstring', 'openssl', 'simplexml', 'sodium',
+    'xml', 'xmlreader', 'zip', 'zlib'];
 /** One process reads many files; a start of `php -l` each takes seventy times as long. */
 const LINT = '$m = trim(fgets(STDIN)); $n = 0; if (!function_exists("token_get_all")) { exit(3); }'
     . 'while (($p = fgets(STDIN)) !== false) { try { @token_get_all((string) file_get_contents(base64_decode($p)), TOKEN_PARSE); } catch (Throwable $e) {'
@@ -85,6 +88,8 @@ final class Trial
     private $active;
     private $rendered = 0;
     private $files = 0;
+    /** What the missing extensions declare: name => extension. */
+    private $lost = [];
 
     public function __construct(Operation $operation, Installation $site, array $from, array $to)
     {
@@ -109,9 +114,12 @@ final class Trial
         foreach ($this->from['extensions'] as $name) {
             if (!in_array(strtolower($name), $has, true)) {
                 $this->missing[] = $name;
-                $needed = in_array(strtolower($name), NEEDED_EXTENSIONS, true);
-                $this->add('extension', $needed ? 'error' : 'warning', 'php', $needed
-                    ? "the extension $name is missing, and WordPress does not start without it" : "the extension $name is missing, which the PHP of now has");
+                if (in_array(strtolower($name), NEEDED_EXTENSIONS, true)) {
+                    $this->add('extension', 'error', 'php', "the extension $name is missing, and WordPress does not start without it");
+                } elseif (in_array(strtolower($name), WANTED_EXTENSIONS, true)) {
+                    $this->add('extension', 'warning', 'php', "the extension $name is missing, which WordPress asks for");
+                }
+                $this->lost += names_of_extension($name);
             }
         }
     }
@@ -162,6 +170,7 @@ final class Trial
         foreach (array_chunk($paths, LINT_FILES) as $i => $chunk) {
             $asked = [];
             foreach ($chunk as $path) {
+                $this->lost && $this->uses($path);
                 $hash = file_sha256($path, [$this->operation, 'checkpoint']);
                 isset($known[$hash]) ? $good[$hash] = true : $asked[$path] = $hash;
             }
@@ -178,6 +187,30 @@ final class Trial
         }
         $this->files = $total;
         write_durably($cache, implode("\n", array_keys($good)) . "\n");
+    }
+
+    /** Where a plugin or theme names what a missing extension declares; core has its own ways round. */
+    private function uses($path)
+    {
+        $slug = $this->slug($path);
+        $code = $slug === 'wordpress' ? '' : (string) @file_get_contents($path);
+        preg_match_all('/[A-Za-z_][0-9A-Za-z_]+/', $code, $words);
+        if (!array_intersect_key(array_flip(array_map('strtolower', $words[0])), $this->lost) || !function_exists('token_get_all')) {
+            return;
+        }
+        $before = null;
+        foreach (@token_get_all($code) as $token) {
+            if (is_array($token) && in_array($token[0], [T_WHITESPACE, T_COMMENT, T_DOC_COMMENT], true)) {
+                continue;
+            }
+            $own = in_array($before, [T_OBJECT_OPERATOR, T_DOUBLE_COLON, T_FUNCTION, T_CLASS, T_CONST], true);
+            $name = is_array($token) && !$own ? strtolower(ltrim($token[1], '\\')) : '';
+            if (isset($this->lost[$name]) && $token[0] !== T_VARIABLE) {
+                $this->add('extension', 'warning', $slug, "it uses " . ltrim($token[1], '\\') . " of the extension {$this->lost[$name]}, which is missing",
+                    $this->shown($path), $token[2]);
+            }
+            $before = is_array($token) ? $token[0] : $token;
+        }
     }
 
     /** Of the paths those that it cannot read, with [message, line]. */
@@ -305,6 +338,17 @@ final class Trial
         $this->operation->finish('done', "$verdict under PHP {$this->to['version']}: " . ($errors ? "$errors of $count reasons forbid it"
             : ($count ? "$count things differ" : "{$this->files} files and {$this->rendered} pages are as under {$this->from['version']}")));
     }
+}
+
+/** Functions and classes that an extension of this PHP declares, in small letters, each with the extension's name. */
+function names_of_extension($name)
+{
+    try {
+        $names = array_merge(get_extension_funcs(strtolower($name)) ?: [], (new ReflectionExtension($name))->getClassNames());
+    } catch (ReflectionException $e) {
+        return [];
+    }
+    return array_fill_keys(array_map('strtolower', $names), $name);
 }
 
 /** Slugs of plugins and themes that are in use, as keys; null where the database does not tell. */

@@ -372,6 +372,19 @@ def test_a_folder_that_may_not_be_written_is_told_in_one_line(unprivileged: Path
     )
 
 
+def test_a_switch_of_php_without_a_way_back_or_with_a_slip_is_told(tmp_path: Path) -> None:
+    put(tmp_path, "hosts.d/sv1.host.example.toml", '[runtime.php]\nswitch = ["panel", "{vesrion}"]')
+    put(tmp_path, "hosts.d/sv2.host.example.toml", '[runtime.php]\nback = ["panel", "{version}"]')
+    with pytest.raises(BadConfig) as refused:
+        load(tmp_path)
+    slip = "runtime.php.switch: {vesrion} means nothing; {php}, {version} and {site} do"
+    assert set(refused.value.problems) == {
+        f"hosts.d/sv1.host.example.toml: {slip}",
+        "hosts.d/sv1.host.example.toml: runtime.php.back: is missing; switch and back go together",
+        "hosts.d/sv2.host.example.toml: runtime.php.switch: is missing; switch and back go together",
+    }
+
+
 def test_a_standby_that_is_no_site_of_the_fleet_is_told(tmp_path: Path) -> None:
     put(tmp_path, "fleet.toml", '[policy]\nstandby = "spare.example"\n')
     put(tmp_path, "sites.d/kogyo.example.toml", SITE)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 
 from tests.lab import Lab, LabSite
 from tests.lab.layout import wait_until, write_atomically
@@ -117,6 +118,9 @@ def test_pages_are_rendered_under_it_and_nothing_live_changes(lab: Lab, site: La
     assert found["verdict"] == "impossible"
     assert found["generation"] == made
     assert LACKS in found["extensions"]["missing"]
+    used = told["extension", "php-removed"]
+    assert used["message"] == f"it uses cal_days_in_month of the extension {LACKS}, which is missing"
+    assert (used["file"], used["line"], used["severity"]) == (fatal["file"], fatal["line"], "warning")
     assert not [one for one in lab.sql(site, "SHOW TABLES") if one[0].startswith("_m")]
 
 
@@ -235,7 +239,10 @@ def test_one_whose_way_back_fails_needs_a_hand(lab: Lab, site: LabSite, program:
 def test_a_command_that_fails_leaves_the_site_as_it_was(
     lab: Lab, site: LabSite, program: Program, pools: Pools
 ) -> None:
-    switching(program, site, pools, "fails", pools.own)
+    (program.config / "hosts.d").mkdir()
+    page = {"runtime": {"php": {"switch": pools.command("fails"), "back": pools.command(pools.own)}}}
+    (program.config / "hosts.d" / f"{site.ssh_host}.toml").write_text(tomli_w.dumps(page))
+    program("backup", site.name)
     found = program("runtime", site.name, "--php", str(lean_php(lab)), "--switch", "--yes", "--json", code=1).json
     assert found["switch"]["outcome"] == "rolled_back"
     assert "the panel says no" in found["switch"]["detail"]
@@ -266,6 +273,14 @@ def test_a_program_that_is_killed_in_a_switch_leaves_word_of_it(
     assert followed["outcome"] == "needs_hand"
 
 
+def test_the_flags_that_belong_together_are_told(site: LabSite, program: Program) -> None:
+    for words in (["--switch"], ["--check", "--php", "8.2"], ["--check", "--switch"]):
+        assert program("runtime", site.name, *words, "--json", code=2).error["code"] == "usage"
+    refused = program("--read-only", "runtime", site.name, "--php", "8.2", "--json", code=2).error
+    assert refused["code"] == "read_only"
+    assert program("--read-only", "runtime", site.name, "--json").json["php"]["web"] is None
+
+
 def test_an_impossible_one_is_never_switched(lab: Lab, site: LabSite, program: Program, pools: Pools) -> None:
     lab.put_plugin(site, "php-removed")
     switching(program, site, pools, "good", pools.own)
@@ -275,16 +290,17 @@ def test_an_impossible_one_is_never_switched(lab: Lab, site: LabSite, program: P
 
 
 def test_without_a_command_the_steps_are_told_and_a_second_call_looks(
-    lab: Lab, site: LabSite, program: Program, pools: Pools
+    lab: Lab, site: LabSite, program: Program
 ) -> None:
     program("backup", site.name)
     assert program("runtime", site.name, "--check", "--json", code=1).error["code"] == "no_baseline"
+    (program.config / "hosts.d").mkdir()
+    panel = "https://panel.host.example/"
+    (program.config / "hosts.d" / f"{site.ssh_host}.toml").write_text(tomli_w.dumps({"panel": panel}))
     found = program("runtime", site.name, "--php", str(lean_php(lab)), "--switch", "--yes", "--json").json
+    assert found["steps"][0].endswith(panel)
     assert f"Choose PHP {php_version()} for {site.url} (it is {php_version()} now)." in found["steps"]
     assert program("runtime", site.name, "--check", "--json").json["ok"] is True
-    program.write_site(site, {"runtime.php.switch": pools.command("broken"), "runtime.php.back": pools.command("own")})
-    prepend = site.root / ".user.ini"
-    assert not prepend.exists()
     lab.put_plugin(site, "broken-init", "1.1")
     looked = program("runtime", site.name, "--check", "--json", code=1).json
     assert "status 500" in looked["detail"]

@@ -6,7 +6,7 @@ import datetime as dt
 
 from msgspec.structs import replace
 
-from backends.records import Certainty, Hole, SiteStatus
+from backends.records import Certainty, Hole, SiteStatus, TriedPhp
 from tests.widgets.made import JST, NOW, generation, site, status, updates
 from widgets.fleet_row import FleetRow, plain
 from widgets.site_page import SiteNews, overview, whole
@@ -66,3 +66,11 @@ def test_an_update_names_the_hole_that_it_closes() -> None:
     (update,) = updates(1, security=True)
     found = status("a.example", pending=(replace(update, closes="CVE-2026-1 (9.8) RCE, +2"),))
     assert "  Akismet 5.0.2 → 5.7.2  ! security  CVE-2026-1 (9.8) RCE, +2" in told(found)
+
+
+def test_what_the_last_trial_under_another_php_said_is_shown_with_its_age() -> None:
+    tried = TriedPhp(to="8.4.15", verdict="risky", at=NOW - dt.timedelta(days=3))
+    (line,) = [one for one in told(replace(status("a.example"), tried=tried)) if one.strip().startswith("versions")]
+    assert line.endswith("under PHP 8.4.15: risky (3 days ago)")
+    (line,) = [one for one in told(status("a.example")) if one.strip().startswith("versions")]
+    assert "under PHP" not in line

@@ -28,13 +28,16 @@ EXTENSIONS = (
 )
 POINT = """#!{python}
 # Points a site's nginx at another socket and reloads it; arguments: pool, PHP, version, site.
-import os, pathlib, signal, sys
+import os, pathlib, signal, sys, time
 pool, php, version, site = sys.argv[1:]
 pathlib.Path({told!r}).open("a").write(" ".join(sys.argv[1:]) + "\\n")
 if pool == "fails":
     sys.exit("the panel says no")
 if pool == "waits":
-    signal.pause()
+    begun_by = os.getppid()
+    while os.getppid() == begun_by:
+        time.sleep(0.05)
+    sys.exit(1)
 config = pathlib.Path({config!r})
 for one in {sockets!r}:
     config.write_text(config.read_text().replace(f"unix:{{one}};", f"unix:{{pathlib.Path({run!r}) / pool}};"))

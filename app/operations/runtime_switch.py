@@ -88,7 +88,8 @@ async def web_version(session: Session, site: Site) -> str | None:
         site.url, page, connect=site.web.connect, ca_file=site.web.ca_file, timeout=look.TIMEOUT
     )
     told = answer.get("php") if answer else None
-    return told[:40] if isinstance(told, str) else None
+    # It becomes a word of the host's command.
+    return told if isinstance(told, str) and re.fullmatch(r"[0-9]{1,2}\.[0-9]{1,3}\.[!-~]{1,40}", told) else None
 
 
 async def judged(session: Session, site: Site, expected: Expected, version: str) -> look.Judgement:

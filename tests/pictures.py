@@ -46,6 +46,7 @@ SCENES = (
     Scene("restore", "shika.example", ("R",), "shika.example"),
     Scene("generations", "shika.example", ("r",)),
     Scene("updates", "kogyo.example", ("u",)),
+    Scene("month", "", ("M",), sizes=((80, 24), (120, 40), (200, 60))),
     Scene("details", "kogyo.example", ("enter",)),
     Scene("help", "", ("question_mark",)),
 )

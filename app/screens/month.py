@@ -151,6 +151,8 @@ class Month(Choice[Row]):
         where = ", ".join(said(site, 60) for site in item.sites[:20])
         more = f" … +{len(item.sites) - 20}" if len(item.sites) > 20 else ""
         lines: list[Line] = [(Cell(f"{said(item.name or item.slug, 60)}: ", Tone.STRONG), Cell(where + more))]
+        if item.security:
+            lines.append((Cell(f"! {tr('security')}", Tone.WARN),))
         found = standing(self._monthly.decisions, row.site or "", _update(item))
         if found is not None:
             age = words.ago(found.at, self._now())
@@ -191,10 +193,9 @@ def _line(row: Row, width: int, decisions: Sequence[Decision]) -> str:
         held = f"  ! {tr('held')}" if row.site in item.held else ""
         return f"      {fit(said(row.site, 100), max(20, width - 40))} {verdict}{held}"
     change = f"{said(', '.join(item.from_[:2]), 24) or '?'} → {said(item.to, 20) or '?'}"
-    security = f"! {tr('security')} " if item.security else ""
     sites = tr_n("{n} site", "{n} sites", len(item.sites))
-    name = fit(f"{security}{said(item.name or item.slug, 60)}", max(16, width - 58))
-    return f"{name} {fit(change, 22)} {fit(sites, 10)} {verdict}"
+    name = fit(f"{'!' if item.security else ' '} {said(item.name or item.slug, 60)}", max(18, width - 56))
+    return f"{name} {fit(change, 20)} {fit(sites, 10)} {verdict}"
 
 
 def _tone(decision: Decision) -> Tone:

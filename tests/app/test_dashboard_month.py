@@ -38,7 +38,7 @@ async def test_items_are_counted_over_the_fleet_and_what_closes_a_hole_comes_fir
         month = app.screen
         assert isinstance(month, Month)
         assert lines(month) == [
-            "! security Shop 9.1 → 9.4 1 site ? undecided",
+            "! Shop 9.1 → 9.4 1 site ? undecided",
             "Forms 5.9 → 6.0 2 sites ? undecided",
         ]
         await pilot.press("j", "enter")

@@ -345,7 +345,8 @@ class _Attended:
             self._question = None
 
     async def _answer(self, asked: Asked) -> None:
-        await asyncio.sleep(ALREADY_ANSWERED)
+        if not self._launched:
+            await asyncio.sleep(ALREADY_ANSWERED)
         judged = await look.judge(self._session, self._site, asked)
         until, pause = self._clock() + PATIENCE, FIRST_PAUSE
         while True:

@@ -22,6 +22,7 @@ from backends.records import (
     Duration,
     Host,
     HttpUrl,
+    IgnoredFiles,
     Pause,
     RemotePath,
     RemoteWord,
@@ -206,6 +207,7 @@ def _meanings() -> dict[str, str]:
         _pattern(SshSettings, "jump"): "[user@]host[:port]",
         _pattern(ServerSettings, "state"): "a path of letters, digits and . _ / -, which may begin with ~/",
         _pattern(WebSettings, "connect"): "host:port",
+        _pattern(IgnoredFiles, "path"): "a path below the plugins' folder such as akismet or akismet/class.akismet.php",
         _pattern(DomainsSettings, "resolver"): "an address and a port such as 127.0.0.1:5353",
         _pattern(VaultSettings, "url"): "s3://bucket/prefix or file:///folder",
     }

@@ -34,6 +34,7 @@ SIGNS = {
     "obfuscated": 0,
     "core_changed": 0,
     "core_checksums": 0,
+    "plugin_checksums": 0,
     "rows_lost_share": 0.30,
     "published_lost_share": 0.30,
     "tables_gone": 0,
@@ -48,7 +49,7 @@ so do the shares of code for each plugin and theme: their limit is the geometric
 the smallest attack in the fitting set of `python -m tests.bench signs` (0.8 % and 10.8 %). `core_checksums` counts
 files of core that are not what wordpress.org publishes for their release, and PHP there that no release has. Unlike the
 others it does not look at the generation before: it stays until the files are right, or an operator calls a
-generation that has them clean.
+generation that has them clean. `plugin_checksums` counts in the same way what a server or a browser runs of plugins.
 """
 
 

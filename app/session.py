@@ -18,7 +18,7 @@ import platformdirs
 from app import fleet as fleets
 from app.fleet import Fleet
 from backends.journal import Journal
-from backends.records import Site
+from backends.records import IgnoredFiles, Site
 
 if TYPE_CHECKING:
     from backends.agent.client import Agent, Agents
@@ -82,6 +82,10 @@ class Session:
         from backends.holes import Holes
 
         return Holes(told.feed, self.state, cache=self.journal.cache, ca_file=told.ca_file)
+
+    def ignored(self, site: Site) -> tuple[IgnoredFiles, ...]:
+        """What of a site's plugins was changed on purpose: the site's own rules come first."""
+        return (*site.checksums.ignore, *self.fleet.settings.checksums.ignore)
 
     def agent(self, site: Site) -> Agent:
         return self._agents.of(site)

@@ -10,7 +10,7 @@ import datetime as dt
 import re
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -116,9 +116,10 @@ class DomainsSettings(_Table, frozen=True, kw_only=True):
 
 
 class WordpressSettings(_Table, frozen=True, kw_only=True):
-    """Where WordPress's own checksums are asked for: https, or http on this machine."""
+    """Where the checksums of WordPress and of plugins are asked for: https, or http on this machine."""
 
     api: HttpUrl = "https://api.wordpress.org"
+    downloads: HttpUrl = "https://downloads.wordpress.org"
     ca_file: Text | None = None
 
 
@@ -128,6 +129,18 @@ class UpdatesSettings(_Table, frozen=True, kw_only=True):
 
     feed: Text | None = None
     ca_file: Text | None = None
+
+
+class IgnoredFiles(_Table, frozen=True, kw_only=True):
+    """What people changed on purpose of a plugin, and why: told wherever it is seen, and no sign."""
+
+    path: Annotated[str, Meta(pattern=r"^(?!.*(^|/)\.{0,2}(/|$))[!-~]([ -~]{0,298}[!-~])?\Z", max_length=300)]
+    """Below the plugins' folder: a plugin's folder, a folder in it, or a file."""
+    why: Text
+
+
+class ChecksumsSettings(_Table, frozen=True, kw_only=True):
+    ignore: tuple[IgnoredFiles, ...] = ()
 
 
 class NotifySettings(_Table, frozen=True, kw_only=True):
@@ -149,6 +162,7 @@ class FleetFile(_Table, frozen=True, kw_only=True):
     domains: DomainsSettings = DomainsSettings()
     wordpress: WordpressSettings = WordpressSettings()
     updates: UpdatesSettings = UpdatesSettings()
+    checksums: ChecksumsSettings = ChecksumsSettings()
     notify: NotifySettings = NotifySettings()
     people: tuple[Person, ...] = ()
 
@@ -263,6 +277,7 @@ class Site(_Table, frozen=True, kw_only=True):
     domain: DomainSettings = DomainSettings()
     runtime: RuntimeSettings = RuntimeSettings()
     renewals: tuple[Renewal, ...] = ()
+    checksums: ChecksumsSettings = ChecksumsSettings()
     policy: Policy = Policy()
 
     @property
@@ -815,6 +830,27 @@ class ChangedIdentity(Struct, frozen=True, kw_only=True):
     now: tuple[str, ...] = ()
 
 
+class JudgedPlugin(Struct, frozen=True, kw_only=True):
+    """A plugin's files against those that its publisher released under the version that it calls itself."""
+
+    slug: str
+    version: str
+    state: Literal["published", "altered", "unknown"]
+    why: str = ""
+    """Why it is unknown."""
+    altered: int = 0
+    added: int = 0
+    """PHP files that the release does not have."""
+
+
+class IgnoredHere(Struct, frozen=True, kw_only=True):
+    """A rule of `[[checksums.ignore]]` that hid something."""
+
+    path: str
+    why: str
+    files: int
+
+
 class Difference(Struct, frozen=True, kw_only=True):
     """What differs between the live site and a generation, by the word of the site's own server.
 
@@ -834,6 +870,9 @@ class Difference(Struct, frozen=True, kw_only=True):
     identity: tuple[ChangedIdentity, ...] = ()
     truncated: tuple[str, ...] = ()
     warnings: tuple[Blocker, ...] = ()
+    plugins: Annotated[tuple[JudgedPlugin, ...], Meta(max_length=500)] = ()
+    """Each plugin against wordpress.org's checksums; nothing where nobody asked."""
+    ignored: tuple[IgnoredHere, ...] = ()
     full: bool = False
     """Whether every file was read, also where its size and times are those of the generation."""
 

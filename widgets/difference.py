@@ -18,7 +18,9 @@ SIGN_WORDS = {
     "obfuscated": mark("runs packed code or what a visitor sends"),
     "hidden": mark("changed under its old size and times"),
     "core_checksums": mark("not as wordpress.org publishes it"),
+    "plugin_checksums": mark("a plugin's file that is not as wordpress.org publishes it"),
     "core_changed": mark("core differs, its version does not"),
+    "plugin_added": mark("no release of the plugin has it"),
     "executable": mark("a program"),
     "double_extension": mark("two extensions"),
     "drop_in": mark("a drop-in, loaded by its name"),
@@ -57,7 +59,7 @@ _PATH_MAX = 4000
 
 def difference(found: Difference, now: dt.datetime, zone: dt.tzinfo, *, most: int | None) -> list[Line]:
     """At most `most` of each list; None: all that is here."""
-    lines = [_headline(found, now), *_warnings(found)]
+    lines = [_headline(found, now), *_warnings(found), *_plugins(found)]
     if _is_same(found):
         return [*lines, (), (Cell("✔ " + tr("Nothing differs."), Tone.GOOD),)]
     parts = (
@@ -95,6 +97,26 @@ def _warnings(found: Difference) -> list[Line]:
     for one in found.warnings:
         hint = f" → {told(one.hint)}" if one.hint else ""
         lines.append((Cell("! ", Tone.WARN), Cell(told(one.message) + hint, Tone.WARN)))
+    return lines
+
+
+def _plugins(found: Difference) -> list[Line]:
+    """Which plugins wordpress.org vouches for, and what was left out of it: the unknown is no pass."""
+    lines: list[Line] = []
+    published = sum(one.state == "published" for one in found.plugins)
+    if found.plugins:
+        text = tr("{n} of {all} plugins are as wordpress.org publishes them", n=published, all=len(found.plugins))
+        lines.append((Cell(text, Tone.DIM),))
+    if unknown := [one for one in found.plugins if one.state == "unknown"]:
+        names = ", ".join(f"{said(one.slug, 100)} {said(one.version, 40)}" for one in unknown[:10])
+        rest = f" … (+{len(unknown) - 10})" if len(unknown) > 10 else ""
+        lines.append((Cell(f"? {tr('unknown to wordpress.org')}: ", Tone.DIM), Cell(names + rest, Tone.DIM)))
+    if added := [one for one in found.plugins if one.added]:
+        names = ", ".join(f"{said(one.slug, 100)} {one.added:,}" for one in added[:10])
+        lines.append((Cell(f"? {tr('PHP files that no release has')}: {names}", Tone.DIM),))
+    for rule in found.ignored:
+        text = tr("ignored by rule: {path} ({why})", path=said(rule.path, 300), why=said(rule.why, 300))
+        lines.append((Cell(f"- {text}", Tone.WARN),))
     return lines
 
 

@@ -170,6 +170,11 @@ _SENTENCES = (
     mark("the generation's wp-config.php takes {constant} from elsewhere: credentials cannot be written into it"),
     mark("core is not compared with wordpress.org's checksums: {why}"),
     mark("core was not compared with wordpress.org's checksums: {why}"),
+    mark("plugins are not compared with wordpress.org's checksums: {why}"),
+    mark("plugins were not compared with wordpress.org's checksums: {why}"),
+    mark("{path} is not as wordpress.org publishes it, ignored by rule: {why}"),
+    mark("{count} new PHP files in plugins' folders are in no release of them: {paths}"),
+    mark("{plugin} calls itself {version}, of which wordpress.org says nothing; it was {then}"),
     mark("wordpress.org knows no WordPress {version} of the locale {locale}"),
     mark("it does not say which WordPress it is"),
     # drills

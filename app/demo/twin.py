@@ -297,7 +297,14 @@ class Twin:
         wanted = request.fields.get("sha256")
         if wanted is not None and hash_of(request.behind) != wanted:
             raise ModoseruError("damaged", "the checksums changed on their way", "try again")
-        return {"version": None, "locale": None, "sha256": wanted}
+        plugins = request.fields.get("of") == "plugins"
+        return {
+            "version": None,
+            "locale": None,
+            "sha256": None if plugins else wanted,
+            "plugins": {},
+            "plugins_sha256": wanted if plugins else hash_of(b""),
+        }
 
     async def _page(self, site: DemoSite, _state: Path, request: Request, _say: Say) -> Reply:
         await self.runtime.run(site.make)

@@ -25,8 +25,8 @@ async def diff(
     """
     chosen = restore.choose(site, await check.generations(session, site), generation)
     agent = session.agent(site)
-    judged_by = await core.judged_by(session.publisher, agent)
-    async with contextlib.aclosing(agent.diff(chosen.id, full=full, core=judged_by)) as told:
+    judged_by = await core.judged_by(session.publisher, agent, session.ignored(site))
+    async with contextlib.aclosing(agent.diff(chosen.id, full=full, **judged_by)) as told:
         async for one in told:
             if isinstance(one, Difference):
                 yield replace(one, site=site.name, generation=chosen.id, warnings=(*doubts(chosen), *one.warnings))

@@ -128,9 +128,8 @@ async def start(session: Session, intent: Intent, *, confirmed: bool) -> AsyncGe
             async for event in brought:
                 yield event
         if intent.makes_generation:
-            intent = msgspec.structs.replace(
-                intent, request={**intent.request, "core": await core.judged_by(session.publisher, agent)}
-            )
+            judged_by = await core.judged_by(session.publisher, agent, session.ignored(intent.site))
+            intent = msgspec.structs.replace(intent, request={**intent.request, **judged_by})
         async with contextlib.aclosing(_Attended(session, intent.site, agent).run(intent=intent)) as events:
             async for event in events:
                 yield event

@@ -13,20 +13,29 @@ const CORE_FILE_AT_MOST = 67108864;
 /** Differs between packages and by people's hands, and is run by nobody. */
 const NEVER_RUN = '~^(?:[^/]+(?<!\.php)|wp-config-sample\.php)$~D';
 
-/** The verb `checksums`: the release that is here, and the hash of the list that lies here; a list that follows the line is kept. */
+/** The verb `checksums`: what is here, and the hashes of the lists that lie here; a list that follows the line is kept. */
 function answer_checksums(Request $request)
 {
-    $release = release_of(Installation::find_bare($request)->abspath);
+    try {
+        $site = Installation::find($request);
+    } catch (Failure $e) {
+        $site = Installation::find_bare($request);
+    }
     $wanted = $request->get('sha256');
     if ($wanted !== null) {
-        $text = (string) stream_get_contents(STDIN, CHECKSUMS_AT_MOST + 1);
-        if (strlen($text) > CHECKSUMS_AT_MOST || sha256($text) !== $wanted) {
+        $what = $request->get('of', 'core') === 'plugins' ? 'plugins' : 'core';
+        $most = $what === 'core' ? CHECKSUMS_AT_MOST : PLUGIN_LISTS_AT_MOST;
+        $text = (string) stream_get_contents(STDIN, $most + 1);
+        if (strlen($text) > $most || sha256($text) !== $wanted) {
             throw new Failure('damaged', 'the checksums changed on their way', 'try again');
         }
         make_folder(dirname(Checksums::path($request)));
-        write_durably(Checksums::path($request), $text);
+        write_durably(Checksums::path($request, $what), $text);
     }
-    return $release + ['sha256' => is_file(Checksums::path($request)) ? file_sha256(Checksums::path($request)) : null];
+    $lies = function ($what) use ($request) {
+        return is_file(Checksums::path($request, $what)) ? file_sha256(Checksums::path($request, $what)) : null;
+    };
+    return release_of($site->abspath) + ['sha256' => $lies('core'), 'plugins' => (object) plugins_here($site), 'plugins_sha256' => $lies('plugins')];
 }
 
 /** Version and locale of the package that core was taken from, as its own version.php says: {version, locale}. */
@@ -48,9 +57,9 @@ final class Checksums
     /** Path => MD5. */
     private $files = [];
 
-    public static function path(Request $request)
+    public static function path(Request $request, $what = 'core')
     {
-        return $request->folder . '/checksums/core';
+        return "{$request->folder}/checksums/$what";
     }
 
     /** The list with this hash; null where another one lies here, or none. */

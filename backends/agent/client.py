@@ -37,10 +37,13 @@ A connection that ends before the last line is cut, never "done".
                   a Difference without `site`; Progress events first. Needs neither WordPress nor a database: what
                   it cannot compare is a warning (busy; no_root, no_wordpress, no_config: files alone; no_database,
                   damaged, no_order: not all of the database; unreadable: not all of the files) |
-| checksums | sha256 of a list or null; behind the request's line that list: `core VERSION LOCALE`, then a line
-                  `MD5 PATH` for each file | {"version", "locale": of core as it says itself, "sha256": of the list that
-                  lies there}, each null where there is none. A snapshot and a diff take `core`: {sha256 of the list to
-                  judge core by, or null; problem: why there is none}; absent: nobody asks |
+| checksums | sha256 of a list or null, of: `core` or `plugins`; behind the request's line that list: `core VERSION
+                  LOCALE`, then a line `MD5 PATH` for each file; of plugins, for each, `plugin SLUG VERSION`, then lines
+                  `SHA256[,SHA256…] PATH` | {"version", "locale": of core as it says itself, "sha256": of the list that
+                  lies there}, each null where there is none; {"plugins": {folder: version}, "plugins_sha256"}. A
+                  snapshot and a diff take `core`: {sha256 of the list to judge core by, or null; problem: why there is
+                  none}, and `plugins`: the same with unknown: {folder: why}, ignore: [{path below the plugins' folder,
+                  why}]; absent: nobody asks |
 | mark | generation, pinned: bool or null, word: `clean`, `suspect` or null | {"generation": Generation} |
 | send | generation, what: `summary`, `manifest`, `dump` or a pack's id, offset | from there to its end: lines
                   {"piece": {"length"}}, each with as many raw bytes behind it; then {"size": of the whole part} |
@@ -120,7 +123,9 @@ code damaged; its `summary` is the hash of the summary, for the client to compar
 
 Further Notes of a backup: `let_go`, `kept`, `damaged` (item: the generation), `taken_over`, `not_taken_over` (what
 lives of an old pack, item: the pack), `hidden` (a file's content changed and its times did not), `suspect` (item: the
-sign), `core_unknown` (why core could not be compared with wordpress.org's checksums).
+sign), `core_unknown`, `plugins_unknown` (why nothing could be compared with wordpress.org's checksums), `plugin_added`
+(PHP in plugins' folders that no release has), `plugin_version` (item: a plugin whose version nobody knows, and that had
+one that was known), `checksums_ignored` (item: the rule's path).
 
 A journal that was damaged is begun anew with a Note `journal`, and its operation is taken back by the second copy of
 what it had to remember; where that is damaged too it ends `needs_hand`. An undo of such an operation is refused
@@ -212,6 +217,7 @@ SOURCES = (
         "pack",
         "signs",
         "checksums",
+        "plugin_files",
         "scan",
         "generation",
     ),
@@ -373,11 +379,17 @@ class Matches(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CoreHere(msgspec.Struct, frozen=True, kw_only=True):
-    """The release of core on a server by its own word, and the list of checksums that lies there for it."""
+    """The releases of core and plugins on a server by its own word, and the lists of checksums that lie there."""
 
     version: str | None = None
     locale: str | None = None
     sha256: str | None = None
+    plugins: Annotated[
+        dict[Annotated[str, msgspec.Meta(max_length=100)], Annotated[str, msgspec.Meta(max_length=40)]],
+        msgspec.Meta(max_length=500),
+    ] = {}
+    """Folder, or the name of a plugin of one file, and version, by the headers."""
+    plugins_sha256: str | None = None
 
 
 class Received(msgspec.Struct, frozen=True, kw_only=True):
@@ -571,20 +583,25 @@ class Agent:
         reply = await self._ask("mark", {"generation": generation, "pinned": pinned, "word": state})
         return _decoded(reply.get("generation"), Generation)
 
-    async def checksums(self, text: bytes | None = None) -> CoreHere:
-        """Which core is there; `text` is kept as the list to judge it by. Raises AgentError (no_root …)."""
-        fields = {"sha256": None if text is None else hashlib.sha256(text).hexdigest()}
+    async def checksums(self, text: bytes | None = None, *, of: str = "core") -> CoreHere:
+        """What is there; `text` is kept as the list to judge core or `plugins` by. Raises AgentError (no_root …)."""
+        fields = {"sha256": None if text is None else hashlib.sha256(text).hexdigest(), "of": of}
         return _decoded(await self._ask("checksums", fields, behind=text or b""), CoreHere)
 
     async def diff(
-        self, generation: str, *, full: bool = False, core: Mapping[str, Any] | None = None
+        self,
+        generation: str,
+        *,
+        full: bool = False,
+        core: Mapping[str, Any] | None = None,
+        plugins: Mapping[str, Any] | None = None,
     ) -> AsyncGenerator[Progress | Difference]:
         """The live site against a generation: how far it is, then what differs. Closing the generator ends the work.
 
-        `full`: every file is read, also where its size and times say that it is the same. `core`: the list that core is
-        judged by, as the protocol has it.
+        `full`: every file is read, also where its size and times say that it is the same. `core`, `plugins`: the lists
+        that these are judged by, as the protocol has it.
         """
-        request = {"generation": generation, "full": full, "core": core}
+        request = {"generation": generation, "full": full, "core": core, "plugins": plugins}
         async with contextlib.aclosing(self._looked("diff", request, Difference)) as told:
             async for one in told:
                 yield one

@@ -6,7 +6,7 @@
 const LISTED = 5000;
 const LISTED_BYTES = 500000;
 /** The gravest first: the order in which an operator should look. */
-const GRAVITY = ['php_in_uploads', 'obfuscated', 'hidden', 'core_checksums', 'core_changed', 'executable', 'double_extension', 'drop_in', 'must_use',
+const GRAVITY = ['php_in_uploads', 'obfuscated', 'hidden', 'core_checksums', 'plugin_checksums', 'core_changed', 'plugin_added', 'executable', 'double_extension', 'drop_in', 'must_use',
     'server_rules', 'configuration', 'scrambled', 'ransom_notes', 'world_writable'];
 /** Apache runs a name as PHP for any of its extensions, and people see the last one alone. */
 const DOUBLE_EXTENSION = '~\.(?:php\d?|phtml|phar|pht)\.(?:jpe?g|png|gif|webp|ico|svg|pdf|txt|zip|gz|mp[34]|docx?)$'
@@ -132,7 +132,7 @@ function answer_diff(Request $request)
             return $list->count;
         }, $lists),
         'areas' => $found['areas'], 'identity' => $rows->identity,
-        'truncated' => array_keys(array_filter($lists, function (Listed $list) {
+        'plugins' => $found['plugins'], 'ignored' => $found['ignored'], 'truncated' => array_keys(array_filter($lists, function (Listed $list) {
             return $list->is_cut();
         })),
         'warnings' => array_merge($warnings, $found['warnings'], $rows->warnings), 'full' => (bool) $request->get('full', false)];
@@ -167,6 +167,7 @@ final class FileDifference
     private $full;
     private $core_is_same;
     private $core;
+    private $plugins;
     private $lists = [];
     /** By its gravest sign, so that a cut list has lost the lightest. */
     private $grave = [];
@@ -187,6 +188,7 @@ final class FileDifference
         $this->full = (bool) $request->get('full', false);
         $this->most = $most;
         $this->core = new CoreFiles($request, $site, $this->signs, $generation);
+        $this->plugins = new PluginFiles($request, $site, $this->signs, $generation);
         $then = $generation->summary['wordpress']['version'] ?? null;
         $now = wordpress_of($site->abspath)['version'] ?? null;
         $this->core_is_same = $then !== null && $now === $then;
@@ -230,7 +232,11 @@ final class FileDifference
         if ($this->core->problem() !== null && $this->core->is_asked()) {
             $warnings[] = warning('core_unknown', "core is not compared with wordpress.org's checksums: {$this->core->problem()}");
         }
-        return ['lists' => $this->lists + ['suspicious' => Listed::of($this->grave, $this->most, 2 * LISTED_BYTES)], 'areas' => $this->counts, 'warnings' => $warnings];
+        if ($this->plugins->problem() !== null && $this->plugins->is_asked()) {
+            $warnings[] = warning('plugins_unknown', "plugins are not compared with wordpress.org's checksums: {$this->plugins->problem()}");
+        }
+        return ['lists' => $this->lists + ['suspicious' => Listed::of($this->grave, $this->most, 2 * LISTED_BYTES)], 'areas' => $this->counts, 'warnings' => $warnings,
+            'plugins' => $this->plugins->is_asked() ? $this->plugins->judged() : [], 'ignored' => $this->plugins->ignored()];
     }
 
     private function live()
@@ -281,6 +287,12 @@ final class FileDifference
         }
         if ($this->core->is_altered($live, $this->where($live->path), $kind === null)) {
             $signs[] = 'core_checksums';
+        }
+        $published = $this->plugins->sign_of($live, function () use ($live, $old, $kind) {
+            return $live->type !== 'f' ? '' : ($kind === null ? $old->sha256 : (string) @hash_file('sha256', $this->where($live->path)));
+        }, $this->where($live->path), $kind === null);
+        if ($published !== null) {
+            $signs[] = $published;
         }
         // Who may write is no part of the content, and is what an attacker leaves open.
         if ($live->type !== 'l' && ($live->mode & 2) && (!$old || !($old->mode & 2))) {
@@ -341,7 +353,7 @@ final class FileDifference
         }
         if ($signs) {
             $signs = array_values(array_intersect(GRAVITY, $signs));
-            $this->grave[$signs[0]]->add(['path' => $item['path'], 'signs' => $signs, 'area' => $area, 'change' => $kind ?? (in_array('core_checksums', $signs, true) ? 'same' : 'mode'),
+            $this->grave[$signs[0]]->add(['path' => $item['path'], 'signs' => $signs, 'area' => $area, 'change' => $kind ?? (array_intersect(['core_checksums', 'plugin_checksums'], $signs) ? 'same' : 'mode'),
                 'modified' => $mtime === null ? null : gmdate('Y-m-d\TH:i:s\Z', $mtime)]);
         }
     }

@@ -317,10 +317,15 @@ function make_generation(Operation $operation, $reason)
     $files['published'] = published($database);
     $scan->signs->published($before->summary['published'] ?? null, $files['published']);
     $scan->signs->facts['core_checksums'] = $scan->core->count();
+    $scan->signs->facts['plugin_checksums'] = $scan->plugins->count();
     $files['suspect'] = $scan->signs->tripped((array) $request->get('signs', []));
     $files['core'] = $scan->core->as_record();
     if ($scan->core->problem() !== null && $scan->core->is_asked()) {
         $operation->note('core_unknown', "core was not compared with wordpress.org's checksums: {$scan->core->problem()}");
+    }
+    $files['plugins'] = $scan->plugins->as_record();
+    foreach ($scan->plugins->notes() as list($word, $text, $level, $item)) {
+        $operation->note($word, $text, $level, $item);
     }
     $files['facts'] = $scan->signs->facts();
     $files['versions'] = $scan->signs->versions;
@@ -369,7 +374,7 @@ function summarise(Operation $operation, $id, $reason, Installation $site, Datab
         'dump' => ['size' => $dumped['size'], 'sha256' => file_sha256($folder . '/database.sql.gz'), 'plain' => $dumped['plain']],
         'stored' => $stored, 'skipped' => $files['skipped'], 'identity' => (object) $files['identity'], 'facts' => $files['facts'],
         'suspect' => $files['suspect'], 'full' => $files['full'], 'versions' => (object) $files['versions'], 'published' => $files['published'],
-        'core' => $files['core']];
+        'core' => $files['core'], 'plugins' => $files['plugins']];
 }
 
 /** Ids never repeat or go backwards, also when the clock does or the newest generation was let go. */

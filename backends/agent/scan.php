@@ -30,6 +30,7 @@ final class Scan
     private $full;
     public $signs;
     public $core;
+    public $plugins;
 
     /** `$before` is the generation that this one follows, or null. */
     public function __construct(Request $request, Installation $site, $before)
@@ -43,6 +44,7 @@ final class Scan
         $this->before = $before;
         $this->signs = new Signs($site, $before ? (array) ($before->summary['versions'] ?? []) : []);
         $this->core = new CoreFiles($request, $site, $this->signs, $before);
+        $this->plugins = new PluginFiles($request, $site, $this->signs, $before);
         $last = $before ? (int) ($before->summary['full'] ?? 0) : 0;
         $this->full = !$before || $last > time() || time() - $last >= $request->whole('full_every_s', 31 * 86400);
     }
@@ -206,6 +208,7 @@ final class Scan
                 $this->signs->added($live, $file);
             }
             $this->core->see($live, $old, $file);
+            $this->plugins->see($live, $old, $file);
             $lines .= $live->line($old);
             if (strlen($lines) >= 65536) {
                 write_all($out, $lines, 'the manifest');

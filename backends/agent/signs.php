@@ -15,7 +15,7 @@ final class Signs
 {
     /** Numbers of the comparison, by name. */
     public $facts = ['files_before' => 0, 'media_before' => 0, 'media_changed' => 0, 'media_gone' => 0, 'scrambled' => 0, 'renamed' => 0,
-        'ransom_notes' => 0, 'php_in_uploads' => 0, 'obfuscated' => 0, 'core_changed' => 0, 'core_checksums' => 0, 'rows_lost_share' => 0.0, 'tables_gone' => 0, 'identity' => 0,
+        'ransom_notes' => 0, 'php_in_uploads' => 0, 'obfuscated' => 0, 'core_changed' => 0, 'core_checksums' => 0, 'plugin_checksums' => 0, 'rows_lost_share' => 0.0, 'tables_gone' => 0, 'identity' => 0,
         'hidden' => 0, 'published_lost_share' => 0.0];
     public $examples = [];
     private $gone = [];
@@ -211,6 +211,12 @@ final class Signs
     public function below_core($path)
     {
         return strncmp($path, "{$this->core}/", strlen($this->core) + 1) === 0 ? substr($path, strlen($this->core) + 1) : null;
+    }
+
+    /** A path as it stands below the plugins' folder; null for what lies elsewhere. */
+    public function below_plugins($path)
+    {
+        return strncmp($path, $this->plugins, strlen($this->plugins)) === 0 ? substr($path, strlen($this->plugins)) : null;
     }
 
     private function before(Entry $old)

@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from backends.checksums import ANSWER_LIMIT, FILES_MOST, KEPT, REFUSAL_KEPT, ChecksumsUnknown, Publisher
+from backends.checksums import ANSWER_LIMIT, FILES_MOST, KEPT, PLUGIN_LIMIT, REFUSAL_KEPT, ChecksumsUnknown, Publisher
 from backends.domains import MemoryCache
 from backends.records import WordpressSettings
 from tests.lab.authority import Authority
@@ -195,3 +195,97 @@ async def test_a_certificate_that_nobody_vouches_for_is_no_answer(tmp_path: Path
         assert "readme.html" in (await told.core("7.1.1", "ja")).files
     finally:
         await runner.cleanup()
+
+
+# ---------------------------------------------------------------- plugins
+
+ONE, OTHER = "ab" * 32, "cd" * 32
+LIST = {
+    "plugin": "forms",
+    "version": "1.2",
+    "source": "https://plugins.svn.wordpress.org/forms/tags/1.2/",
+    "zip": "https://downloads.wordpress.org/plugins/forms.1.2.zip",
+    "files": {
+        "forms.php": {"md5": MD5, "sha256": ONE},
+        "js/a b.js": {"md5": [MD5, MD5], "sha256": [ONE, OTHER]},
+        "readme.txt": {"md5": MD5, "sha256": ONE},
+        "../up.php": {"md5": MD5, "sha256": ONE},
+        "line\n.php": {"md5": MD5, "sha256": ONE},
+    },
+}
+TEXT = f"plugin forms 1.2\n{ONE} forms.php\n{ONE},{OTHER} js/a b.js\n".encode()
+
+
+@pytest_asyncio.fixture
+async def downloads() -> AsyncIterator[Api]:
+    made = Api()
+    application = web.Application()
+    application.router.add_get("/plugin-checksums/forms/1.2.json", made.handle)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield made
+    await runner.cleanup()
+
+
+def of_plugins(downloads: Api, **more: Any) -> Publisher:
+    return Publisher(WordpressSettings(downloads=downloads.url), cache=MemoryCache(), **more)
+
+
+async def test_a_plugin_s_list_is_asked_for_once_and_holds_what_is_run_alone(downloads: Api) -> None:
+    downloads.says(LIST)
+    asked = of_plugins(downloads)
+    told = await asyncio.gather(*(asked.plugin("forms", "1.2", now=NOW) for _ in range(5)))
+    assert told == [TEXT] * 5
+    downloads.says(b"", status=500)
+    assert await asked.plugin("forms", "1.2", now=NOW + KEPT, may_ask=False) == TEXT
+    assert await asked.plugin("forms", "1.2", now=NOW + KEPT) == TEXT
+    assert len(downloads.asked) == 2
+
+
+async def test_a_plugin_that_wordpress_org_has_not_is_asked_for_again_after_hours(downloads: Api) -> None:
+    downloads.says({"error": "not found"}, status=404)
+    asked = of_plugins(downloads)
+    for later in (dt.timedelta(), REFUSAL_KEPT / 2, REFUSAL_KEPT):
+        with pytest.raises(ChecksumsUnknown, match=r"knows no forms 1\.2"):
+            await asked.plugin("forms", "1.2", now=NOW + later)
+    assert len(downloads.asked) == 2
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[" * 5000,
+        {},
+        LIST | {"files": {}},
+        LIST | {"files": ["forms.php"]},
+        LIST | {"version": "1.3"},
+        LIST | {"plugin": "other"},
+        LIST | {"files": {"forms.php": {"md5": MD5}}},
+        LIST | {"files": {"forms.php": {"sha256": []}}},
+        LIST | {"files": {"forms.php": {"sha256": "zz"}}},
+        LIST | {"files": {"forms.php": {"sha256": [ONE, 5]}}},
+        b'{"files": {"' + b"x" * PLUGIN_LIMIT,
+    ],
+    ids=range(12),
+)
+async def test_an_answer_that_is_no_plugin_s_list_is_unknown(downloads: Api, body: Any) -> None:
+    downloads.says(body)
+    with pytest.raises(ChecksumsUnknown) as told:
+        await of_plugins(downloads).plugin("forms", "1.2")
+    assert str(told.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("slug", "version"),
+    [("../x", "1"), ("a/b", "1"), ("forms", ""), ("forms", "1/2"), ("forms", "1 2"), ("x.php", "1")],
+)
+async def test_a_plugin_of_another_name_s_form_is_asked_of_nobody(downloads: Api, slug: str, version: str) -> None:
+    with pytest.raises(ChecksumsUnknown, match="no release of wordpress"):
+        await of_plugins(downloads).plugin(slug, version)
+    with pytest.raises(ChecksumsUnknown, match="was slow"):
+        await of_plugins(downloads).plugin("forms", "1.2", may_ask=False)
+    assert downloads.asked == []

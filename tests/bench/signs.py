@@ -366,7 +366,7 @@ def rows() -> list[Table]:
 
 async def _tables(lab: Lab) -> list[Table]:
     site = lab.reset(lab.site(NAME))
-    publisher = Publisher(WordpressSettings(api=lab.wporg.url), cache=MemoryCache())
+    publisher = Publisher(WordpressSettings(api=lab.wporg.url, downloads=lab.wporg.url), cache=MemoryCache())
     async with Servers() as servers:
         speaks = Speaks(Agents(servers).of(msgspec.convert(site_table(site), Site)), publisher)
         _furnish(site)
@@ -419,7 +419,7 @@ async def _snapshot(speaks: Speaks) -> str:
         "reason": "hand",
         "signs": policy.SIGNS,
         "full_every_s": policy.FULL_EVERY_S,
-        "core": await core.judged_by(speaks.publisher, speaks.agent),
+        **await core.judged_by(speaks.publisher, speaks.agent),
     }
     async for line in speaks.agent.launch("snapshot", request):
         if isinstance(line, Finished) and line.generation:

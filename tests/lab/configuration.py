@@ -17,7 +17,7 @@ def write_configuration(layout: Layout, sites: Sequence[LabSite], wporg: str) ->
     folder.mkdir(parents=True)
     fleet = {
         "fleet": {"name": "研究所 (lab)", "timezone": "Asia/Tokyo"},
-        "wordpress": {"api": wporg},
+        "wordpress": {"api": wporg, "downloads": wporg},
         "people": [{"name": "duty A"}],
     }
     write_atomically(layout.config / "fleet.toml", tomli_w.dumps(fleet).encode())

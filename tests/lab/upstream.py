@@ -56,6 +56,15 @@ def real_package(kind: str, slug: str, version: str) -> Path:
     return file
 
 
+def plugin_contents(slug: str, version: str) -> dict[str, bytes]:
+    """Each file of a plugin as the distribution's package has it; empty where that has another version, or none."""
+    folder = DEBIAN / "wp-content" / "plugins" / slug
+    main = folder / f"{slug}.php"
+    if not main.is_file() or f"\nVersion: {version}\n" not in main.read_text():
+        return {}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
 def as_japanese(path: str, content: bytes) -> bytes:
     """A file of the Japanese package: two of core's differ from the English one's."""
     if path == "wp-includes/version.php":

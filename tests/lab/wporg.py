@@ -254,10 +254,16 @@ def _themes(installed: dict[str, str], offers: Offers) -> dict[str, Any]:
 
 def _plugin_checksums(slug: str, version: str, offers: Offers) -> dict[str, Any] | None:
     package = offers.packages.get(_download_path("plugin", slug, version))
+    if package is None and (slug, version) == ("akismet", upstream.AKISMET):
+        package = str(upstream.real_package("plugin", slug, version))
     if package is None:
+        contents = upstream.plugin_contents(slug, version)
+    else:
+        with zipfile.ZipFile(package) as archive:
+            names = [name for name in archive.namelist() if not name.endswith("/")]
+            contents = {name.removeprefix(f"{slug}/"): archive.read(name) for name in names}
+    if not contents:
         return None
-    with zipfile.ZipFile(package) as archive:
-        contents = {name.removeprefix(f"{slug}/"): archive.read(name) for name in archive.namelist()}
     return {
         "plugin": slug,
         "version": version,

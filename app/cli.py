@@ -135,7 +135,7 @@ async def check(options: Options, sites: tuple[str, ...]) -> int:
 
     Exit status: 0 ok, 1 warning, 2 critical, 3 unknown; 2 too where the configuration cannot be read.
     """
-    from app import lifecycle, speaking
+    from app import speaking
     from app.operations import check as checks
 
     async with _session(options) as session:
@@ -147,10 +147,10 @@ async def check(options: Options, sites: tuple[str, ...]) -> int:
         known = [found[site.name] for site in chosen]
         feed = await session.holes.feed() if session.holes else None
         speaking.statuses(session.fleet, known, feed, as_json=options.as_json)
-        if lifecycle.is_old(dt.datetime.now(dt.UTC).date()):
-            speaking.aside(
-                f"the ends of life of PHP and databases are those known on {lifecycle.TAKEN}: update Modoseru"
-            )
+        ends = await session.lifecycle()
+        if ends.is_old(dt.datetime.now(dt.UTC).date()):
+            hint = "update Modoseru, or let it reach endoflife.date"
+            speaking.aside(f"the ends of life of PHP and databases are those known on {ends.as_of}: {hint}")
     return speaking.exit_code(known)
 
 

@@ -29,10 +29,15 @@ def fleet_problems(settings: FleetFile) -> Iterator[str]:
         except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
             yield f'fleet.timezone: "{visible(zone, 60)}" is not a time zone; a name such as Asia/Tokyo is expected'
     yield from _policy_problems(settings.policy)
-    for key, url in (("api", settings.wordpress.api), ("downloads", settings.wordpress.downloads)):
+    public = {
+        "wordpress.api": settings.wordpress.api,
+        "wordpress.downloads": settings.wordpress.downloads,
+        "lifecycle.url": settings.lifecycle.url,
+    }
+    for key, url in public.items():
         if not url.startswith("https://") and urlsplit(url).hostname not in ("127.0.0.1", "::1", "localhost"):
             shown = visible(url, 80)
-            yield f'wordpress.{key}: "{shown}" is not https; what anybody may change on its way proves nothing'
+            yield f'{key}: "{shown}" is not https; what anybody may change on its way proves nothing'
     yield from _feed_problems(settings.updates)
     yield from _resolver_problems(settings.domains.resolver)
     if settings.vault is not None:

@@ -1,4 +1,4 @@
-"""Until when PHP and databases get fixes, by a dated snapshot of endoflife.date (MIT). Pure.
+"""Until when PHP and databases get fixes, by a dated snapshot of endoflife.date (MIT) or its newer answer. Pure.
 
 What a distribution goes on mending by itself is not known here: these are the dates of those who make them.
 """
@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Mapping
+
+from msgspec import Struct
 
 TAKEN = dt.date(2026, 8, 22)
-OLD = dt.timedelta(days=365)
-"""Age from which the snapshot misses a release a year of each."""
+OLD = dt.timedelta(days=180)
+"""Age from which a release of one of them may be missing."""
 ENDS = {
     "php": {
         "5.6": "2018-12-31",
@@ -39,12 +42,30 @@ ENDS = {
 }
 
 
-def ends(product: str, version: str | None) -> dt.date | None:
-    """The last day on which `php`, `mysql` or `mariadb` of that version gets fixes; None where nobody said."""
-    found = re.match(r"(\d+\.\d+)", version or "")
-    day = ENDS.get(product, {}).get(found[1]) if found else None
-    return dt.date.fromisoformat(day) if day else None
+class Lifecycle(Struct, frozen=True, kw_only=True):
+    """The last day of each cycle, by product, as it was known on a day."""
+
+    ends: Mapping[str, Mapping[str, dt.date]]
+    as_of: dt.date
+
+    def of(self, product: str, version: str | None) -> dt.date | None:
+        """The last day on which `php`, `mysql` or `mariadb` of that version gets fixes; None where nobody said."""
+        found = re.match(r"(\d+\.\d+)", version or "")
+        return self.ends.get(product, {}).get(found[1]) if found else None
+
+    def is_old(self, today: dt.date) -> bool:
+        return today - self.as_of > OLD
 
 
-def is_old(today: dt.date) -> bool:
-    return today - TAKEN > OLD
+SNAPSHOT = Lifecycle(
+    ends={one: {cycle: dt.date.fromisoformat(day) for cycle, day in days.items()} for one, days in ENDS.items()},
+    as_of=TAKEN,
+)
+
+
+def newest(answer: tuple[Mapping[str, Mapping[str, dt.date]], dt.date] | None) -> Lifecycle:
+    """The snapshot, with what an answer of a later day says laid over it."""
+    if answer is None or answer[1] <= TAKEN:
+        return SNAPSHOT
+    said, day = answer
+    return Lifecycle(ends={one: {**SNAPSHOT.ends[one], **said.get(one, {})} for one in SNAPSHOT.ends}, as_of=day)

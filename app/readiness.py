@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from app import holes, lifecycle, policy
+from app.lifecycle import Lifecycle
 from backends.holes_feed import Weakness
 from backends.records import (
     Certainty,
@@ -155,6 +156,7 @@ class Known(Struct, frozen=True, kw_only=True):
     """What the feed of known holes says of what the site has; None: it was never read."""
     holes_as_of: dt.datetime | None = None
     tried: TriedPhp | None = None
+    lifecycle: Lifecycle = lifecycle.SNAPSHOT
 
 
 def status(site: Site, known: Known, now: dt.datetime) -> SiteStatus:
@@ -169,8 +171,8 @@ def status(site: Site, known: Known, now: dt.datetime) -> SiteStatus:
             wordpress=inspection.wordpress,
             php=php,
             database=f"{engine} {version}".strip() if version else None,
-            php_eol=lifecycle.ends("php", php),
-            database_eol=lifecycle.ends(engine, version),
+            php_eol=known.lifecycle.of("php", php),
+            database_eol=known.lifecycle.of(engine, version),
         )
     health = known.health or Health(state=State.UNKNOWN, problem="not looked at yet")
     isolated = inspection.isolated if inspection is not None else None

@@ -16,14 +16,17 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from app import fleet as fleets
+from app import lifecycle
 from app.fleet import Fleet
 from backends.journal import Journal
 from backends.records import IgnoredFiles, Site
 
 if TYPE_CHECKING:
+    from app.lifecycle import Lifecycle
     from backends.agent.client import Agent, Agents
     from backends.checksums import Publisher
     from backends.domains import Registries
+    from backends.endoflife import EndOfLife
     from backends.holes import Holes
     from backends.ssh import Servers
     from backends.web import Web
@@ -82,6 +85,16 @@ class Session:
         from backends.holes import Holes
 
         return Holes(told.feed, self.state, cache=self.journal.cache, ca_file=told.ca_file)
+
+    @functools.cached_property
+    def endoflife(self) -> EndOfLife:
+        from backends.endoflife import EndOfLife
+
+        return EndOfLife(self.fleet.settings.lifecycle, lifecycle.ENDS, cache=self.journal.cache)
+
+    async def lifecycle(self) -> Lifecycle:
+        """What is known now, without asking anybody."""
+        return lifecycle.newest(await self.endoflife.known())
 
     def ignored(self, site: Site) -> tuple[IgnoredFiles, ...]:
         """What of a site's plugins was changed on purpose: the site's own rules come first."""

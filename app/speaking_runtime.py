@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.operations.look import Judgement
-from app.operations.runtime import Known, eol
+from app.operations.runtime import Known
 from app.operations.runtime_switch import Switch, minor
 from app.speaking import _columns as put_columns
 from app.speaking import _json as put_json
@@ -90,7 +90,7 @@ def _binary(one: Binary, known: Known) -> dict[str, Any]:
     return {
         "path": one.path,
         "version": one.version,
-        "eol": eol(one.version),
+        "eol": known.lifecycle.of("php", one.version),
         "sapi": one.sapi,
         "ini": one.ini,
         "cli": one.cli,
@@ -100,7 +100,7 @@ def _binary(one: Binary, known: Known) -> dict[str, Any]:
 
 
 def _line_of(one: Binary, known: Known) -> list[str]:
-    end = eol(one.version)
+    end = known.lifecycle.of("php", one.version)
     uses = [name for name, is_it in (("cli", one.cli), ("web", one in _webs(known.binaries, known))) if is_it]
     return [one.version or "?", one.path, f"until {end}" if end else "", " ".join(uses), one.problem or ""]
 

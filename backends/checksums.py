@@ -17,7 +17,8 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Meta, Struct
 
-from backends.endpoint import endpoint, refusal, trust
+from backends import asking
+from backends.endpoint import endpoint
 from backends.records import WordpressSettings, visible
 
 if TYPE_CHECKING:
@@ -202,32 +203,13 @@ class Publisher:
         }
 
     async def _get(self, url: str, most: int = ANSWER_LIMIT) -> bytes:
-        """The body of an answer with status 200. A redirect is followed nowhere: it may lead away from HTTPS."""
-        import aiohttp
-
-        where = endpoint(url).where
+        """Raises ChecksumsUnknown, and _NotThere for a status 404."""
         try:
-            context = await trust(self._settings.ca_file)
-            headers = {"User-Agent": "Modoseru", "Accept": "application/json", "Accept-Encoding": "identity"}
-            async with (
-                asyncio.timeout(self._timeout),
-                aiohttp.ClientSession(auto_decompress=False, trust_env=False, headers=headers) as session,
-                session.get(url, ssl=context, allow_redirects=False) as response,
-            ):
-                if response.status == 404:
-                    raise _NotThere
-                if response.status != 200:
-                    raise ChecksumsUnknown(f"{where} answers status {response.status}")
-                body = bytearray()
-                async for chunk in response.content.iter_any():
-                    body += chunk
-                    if len(body) > most:
-                        raise ChecksumsUnknown(f"{where} answers with more than {most // 1024} KiB")
-                return bytes(body)
-        except aiohttp.ClientConnectorError as error:
-            raise ChecksumsUnknown(refusal(error.os_error, where, self._timeout)) from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise ChecksumsUnknown(refusal(error, where, self._timeout)) from None
+            return await asking.get(url, most=most, timeout=self._timeout, ca_file=self._settings.ca_file)
+        except asking.Unanswered as unanswered:
+            if unanswered.status == 404:
+                raise _NotThere from None
+            raise ChecksumsUnknown(str(unanswered)) from None
 
 
 async def _no_time() -> dict[str, str] | None:

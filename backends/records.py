@@ -143,6 +143,14 @@ class ChecksumsSettings(_Table, frozen=True, kw_only=True):
     ignore: tuple[IgnoredFiles, ...] = ()
 
 
+class LifecycleSettings(_Table, frozen=True, kw_only=True):
+    """Where the ends of life of PHP and databases are asked for: https, or http on this machine."""
+
+    url: HttpUrl = "https://endoflife.date/api/v1"
+    ask: bool = True
+    ca_file: Text | None = None
+
+
 class NotifySettings(_Table, frozen=True, kw_only=True):
     urls: tuple[Text, ...] = ()
 
@@ -163,6 +171,7 @@ class FleetFile(_Table, frozen=True, kw_only=True):
     wordpress: WordpressSettings = WordpressSettings()
     updates: UpdatesSettings = UpdatesSettings()
     checksums: ChecksumsSettings = ChecksumsSettings()
+    lifecycle: LifecycleSettings = LifecycleSettings()
     notify: NotifySettings = NotifySettings()
     people: tuple[Person, ...] = ()
 

@@ -61,6 +61,7 @@ def _fleet(wiring: Wiring, language: str) -> dict[str, Any]:
             "whois": {"jp": f"127.0.0.1:{wiring.whois_port}"},
         },
         "updates": {"feed": str(wiring.feed_file)},
+        "lifecycle": {"ask": False},
         "people": people,
     }
 

@@ -69,7 +69,7 @@ async def last_known(session: Session, sites: Sequence[Site] | None = None) -> l
     seen_inside = [inspection[site.name][0] for site in chosen if site.name in inspection]
     weaknesses = await session.holes.weaknesses(holes.keys(seen_inside)) if session.holes else None
     tried = await all_of("tried", TriedPhp)
-    now = dt.datetime.now(dt.UTC)
+    ends, now = await session.lifecycle(), dt.datetime.now(dt.UTC)
 
     def known(name: str) -> Known:
         seen, inside = generations.get(name), _first(inspection, name)
@@ -91,6 +91,7 @@ async def last_known(session: Session, sites: Sequence[Site] | None = None) -> l
             weaknesses=weaknesses.of if weaknesses else None,
             holes_as_of=weaknesses.as_of if weaknesses else None,
             tried=_first(tried, name),
+            lifecycle=ends,
         )
 
     return [readiness.status(site, known(site.name), now) for site in chosen]
@@ -146,14 +147,18 @@ async def check(session: Session, sites: Sequence[Site], *, refresh: bool = Fals
             if isinstance(result, BaseException):
                 raise result
 
+    # It is part of no site's look, and may take as long as they do.
+    ends = asyncio.create_task(session.endoflife.refresh())
     looking = asyncio.create_task(every())
     try:
         while (status := await news.get()) is not None:
             yield status
         await looking
+        await ends
     finally:
-        looking.cancel()
-        await asyncio.gather(looking, return_exceptions=True)
+        for task in (looking, ends):
+            task.cancel()
+        await asyncio.gather(looking, ends, return_exceptions=True)
 
 
 async def _known(session: Session, site: Site) -> SiteStatus:

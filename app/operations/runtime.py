@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from app import lifecycle
+from app.lifecycle import SNAPSHOT, Lifecycle
 from app.operations import check, restore, runtime_switch
 from app.operations.intent import Intent
 from app.operations.runtime_switch import Baseline, Switch, minor
@@ -24,6 +24,7 @@ class Known(Struct, frozen=True, kw_only=True):
 
     binaries: tuple[Binary, ...]
     web: str | None = None
+    lifecycle: Lifecycle = SNAPSHOT
 
     @property
     def cli(self) -> Binary | None:
@@ -34,11 +35,8 @@ async def known(session: Session, site: Site) -> Known:
     """Asks the server. Read-only, no one-time page is left for the web. Raises whatever the server raises."""
     binaries = await session.agent(site).runtimes()
     silent = session.read_only or site.read_only
-    return Known(binaries=binaries, web=None if silent else await runtime_switch.web_version(session, site))
-
-
-def eol(version: str | None) -> dt.date | None:
-    return lifecycle.ends("php", version)
+    web = None if silent else await runtime_switch.web_version(session, site)
+    return Known(binaries=binaries, web=web, lifecycle=await session.lifecycle())
 
 
 async def plan(session: Session, site: Site, php: str) -> Intent:

@@ -1,4 +1,4 @@
-"""Ends of life: which version is meant, and what is not known."""
+"""Ends of life: which version is meant, what is not known, and that a newer answer is laid over the snapshot."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import datetime as dt
 import pytest
 
 from app import lifecycle
+from app.lifecycle import SNAPSHOT
 
 
 @pytest.mark.parametrize(
@@ -24,12 +25,22 @@ from app import lifecycle
     ],
 )
 def test_the_end_is_that_of_the_first_two_numbers(product: str, version: str | None, day: dt.date | None) -> None:
-    assert lifecycle.ends(product, version) == day
+    assert SNAPSHOT.of(product, version) == day
 
 
-def test_all_of_the_snapshot_are_days_and_it_grows_old() -> None:
-    for product, cycles in lifecycle.ENDS.items():
-        for version in cycles:
-            assert lifecycle.ends(product, version) is not None
-    assert not lifecycle.is_old(lifecycle.TAKEN + dt.timedelta(days=365))
-    assert lifecycle.is_old(lifecycle.TAKEN + dt.timedelta(days=366))
+def test_it_grows_old() -> None:
+    assert not SNAPSHOT.is_old(lifecycle.TAKEN + dt.timedelta(days=180))
+    assert SNAPSHOT.is_old(lifecycle.TAKEN + dt.timedelta(days=181))
+
+
+def test_a_later_answer_wins_and_what_it_leaves_out_stays() -> None:
+    later = lifecycle.TAKEN + dt.timedelta(days=30)
+    answer = {"php": {"8.2": dt.date(2027, 6, 30), "8.6": dt.date(2030, 12, 31)}}
+    found = lifecycle.newest((answer, later))
+    assert found.of("php", "8.2.1") == dt.date(2027, 6, 30)
+    assert found.of("php", "8.6.0") == dt.date(2030, 12, 31)
+    assert found.of("php", "8.1.0") == dt.date(2025, 12, 31)
+    assert found.of("mysql", "8.4.1") == dt.date(2032, 4, 30)
+    assert found.as_of == later
+    assert lifecycle.newest((answer, lifecycle.TAKEN)) is SNAPSHOT
+    assert lifecycle.newest(None) is SNAPSHOT

@@ -18,6 +18,7 @@ def write_configuration(layout: Layout, sites: Sequence[LabSite], wporg: str) ->
     fleet = {
         "fleet": {"name": "研究所 (lab)", "timezone": "Asia/Tokyo"},
         "wordpress": {"api": wporg, "downloads": wporg},
+        "lifecycle": {"ask": False},
         "people": [{"name": "duty A"}],
     }
     write_atomically(layout.config / "fleet.toml", tomli_w.dumps(fleet).encode())

@@ -83,9 +83,8 @@ class Program:
     # ------------------------------------------------------------ its configuration
 
     def write_fleet(self, table: Mapping[str, Any]) -> None:
-        (self.config / "fleet.toml").write_text(
-            tomli_w.dumps({"wordpress": {"api": self.wordpress, "downloads": self.wordpress}, **table})
-        )
+        unasked = {"wordpress": {"api": self.wordpress, "downloads": self.wordpress}, "lifecycle": {"ask": False}}
+        (self.config / "fleet.toml").write_text(tomli_w.dumps({**unasked, **table}))
 
     def write_site(self, site: LabSite, changes: Mapping[str, Any] | None = None) -> None:
         """The site's file; `changes` by key path (`ssh.port`), None takes a key out."""

@@ -15,7 +15,16 @@ from urllib.parse import urlsplit
 
 from app import waves
 from app.fleet_vault import vault_problems
-from backends.records import FleetFile, Policy, RuntimeSettings, Site, SshSettings, UpdatesSettings, visible
+from backends.records import (
+    FleetFile,
+    Journey,
+    Policy,
+    RuntimeSettings,
+    Site,
+    SshSettings,
+    UpdatesSettings,
+    visible,
+)
 
 _KEY_TYPES = ("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-", "sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-")
 
@@ -131,6 +140,7 @@ def _server_problems(site: Site) -> Iterator[str]:
     if site.web.connect and not 1 <= int(site.web.connect.rpartition(":")[2]) <= 65535:
         yield f"web.connect: the port {site.web.connect.rpartition(':')[2]} is not between 1 and 65535"
     yield from switch_problems(site.runtime)
+    yield from _journey_problems(site.web.journey)
     yield from _policy_problems(site.policy)
 
 
@@ -145,6 +155,24 @@ def switch_problems(runtime: RuntimeSettings) -> Iterator[str]:
         for name in re.findall(r"\{([^{}]*)\}", " ".join(words)):
             if name not in ("php", "version", "site"):
                 yield f"runtime.php.{key}: {{{visible(name, 40)}}} means nothing; {{php}}, {{version}} and {{site}} do"
+
+
+def _journey_problems(journeys: Sequence[Journey]) -> Iterator[str]:
+    names = [journey.name for journey in journeys]
+    for number, journey in enumerate(journeys, 1):
+        if journey.name in names[: number - 1]:
+            yield f'web.journey[{number}].name: "{visible(journey.name, 60)}" is also the name of another journey'
+        for place, step in enumerate(journey.step, 1):
+            at = f"web.journey[{number}].step[{place}]"
+            if (step.get is None) == (step.post is None):
+                yield f"{at}: either get or post is expected"
+            elif "://" in step.path or step.path.startswith("//") or ".." in step.path.split("?")[0].split("/"):
+                shown = visible(step.path, 60)
+                yield f'{at}: "{shown}" is not below the site\'s URL; a path such as /cart/ is expected'
+            if step.get is not None and (step.form or step.hidden):
+                yield f"{at}: form and hidden are of no use without post"
+            elif step.hidden and (place == 1 or not step.form):
+                yield f"{at}.hidden: a step before it, and form with a field of that page, are expected"
 
 
 def _public_key_problem(text: str) -> bool:

@@ -70,6 +70,10 @@ def _walk(info: inspect.Type, value: Any, path: str) -> Iterator[str]:
         for key, item in value.items():
             yield from _walk(info.value_type, item, _below(path, key))
     elif isinstance(info, inspect.VarTupleType):
+        if info.min_length is not None and len(value) < info.min_length:
+            yield f"{path}: has {len(value)} entries; at least {info.min_length} is expected"
+        if info.max_length is not None and len(value) > info.max_length:
+            yield f"{path}: has {len(value)} entries; at most {info.max_length} are allowed"
         for number, item in enumerate(value, 1):
             yield from _walk(info.item_type, item, f"{path}[{number}]")
 

@@ -1,4 +1,4 @@
-"""GET over HTTP as a visitor's browser does it, bounded in time, bytes, headers and redirects whatever the server does.
+"""GET and POST over HTTP as a browser does it, bounded in time, bytes, headers and redirects whatever the server does.
 
 Imports aiohttp, so it is itself imported only where something is fetched. Judges nothing.
 """
@@ -50,6 +50,8 @@ class Client:
         self._session, self._target, self._trusted = session, target, trusted
         self.refused: dict[str, str] = {}
         self._got = Got(url="", seconds=0)
+        self._form: Mapping[str, str] | None = None
+        self._within, self._cookies = False, 0
 
     def strayed(self, url: str) -> bool:
         """Whether `url` lies on another host than the site, www aside."""
@@ -59,8 +61,21 @@ class Client:
             return True
         return host.removeprefix("www.") != self._target.host.removeprefix("www.")
 
-    async def fetch(self, url: str, limit: int, timeout: float) -> Got:
-        """GET with redirects; at most `limit` decoded bytes, at most `timeout` seconds altogether."""
+    async def fetch(
+        self,
+        url: str,
+        limit: int,
+        timeout: float,
+        *,
+        form: Mapping[str, str] | None = None,
+        within: bool = False,
+        cookies: int = 0,
+    ) -> Got:
+        """GET, or POST of `form`, with redirects; at most `limit` decoded bytes and `timeout` seconds altogether.
+
+        `within`: a redirect to another host is not followed; `cookies`: bytes of them past which it is given up.
+        """
+        self._form, self._within, self._cookies = form, within, cookies
         started = time.perf_counter()
         self._got = Got(url=url, seconds=0)
         try:
@@ -86,6 +101,7 @@ class Client:
                     content_type=response.headers.get("Content-Type", ""),
                     retry_after=response.headers.get("Retry-After", ""),
                 )
+                self._weigh_cookies()
                 target = response.headers.get("Location")
                 if response.status not in {301, 302, 303, 307, 308} or not target:
                     body, cut = await _body(response, limit)
@@ -97,6 +113,10 @@ class Client:
             url = urljoin(url, target[:2000])
             if not url.startswith(("http://", "https://")):
                 raise _BrokenError(f"redirects to something that is no page: {visible(url, 100)}")
+            if self._within and self.strayed(url):
+                raise _BrokenError(f"redirects to another host: {visible(url, 200)}")
+            if response.status in {301, 302, 303}:
+                self._form = None  # as browsers do: what a form led to is a page to get
         kind = "redirect loop" if len(set(seen)) < len(seen) else f"more than {REDIRECTS} redirects"
         raise _BrokenError(f"{kind}: {visible(url, 200)}")
 
@@ -105,12 +125,20 @@ class Client:
         for _ in range(2):
             verify: ssl.SSLContext | bool = False if host in self.refused else self._trusted
             try:
+                if self._form is not None:
+                    return await self._session.post(url, data=self._form, ssl=verify, allow_redirects=False)
                 return await self._session.get(url, ssl=verify, allow_redirects=False)
             except aiohttp.ClientConnectorCertificateError as error:
                 cause = error.certificate_error
                 why = getattr(cause, "verify_message", "") or str(cause)
                 self.refused[host] = visible(why.rstrip("."), 150)
         raise AssertionError("an unverified handshake cannot fail verification")
+
+    def _weigh_cookies(self) -> None:
+        if self._cookies:
+            size = sum(len(one.key) + len(one.value) for one in self._session.cookie_jar)
+            if size > self._cookies:
+                raise _BrokenError(f"sets {size} bytes of cookies, which no server takes back")
 
     def _where(self, url: str) -> str:
         try:

@@ -117,6 +117,7 @@ class Measure(Struct, frozen=True, kw_only=True):
     forms: int
 
 
+_TAG = re.compile(r"<[^<>]*>")
 _ELEMENT = re.compile(r"<[a-zA-Z]")
 _FORM = re.compile(r"<form\b", re.IGNORECASE)
 
@@ -128,6 +129,11 @@ def measure(page: Page) -> Measure:
         elements=len(_ELEMENT.findall(page.text)),
         forms=len(_FORM.findall(page.text)),
     )
+
+
+def words(page: Page) -> str:
+    """The visible text: what tags, scripts and comments say is not in it."""
+    return html.unescape(_TAG.sub("", "".join(_shown(page.text)))) if page.is_html else page.text
 
 
 def _shown(text: str) -> Iterator[str]:

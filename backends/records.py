@@ -250,12 +250,40 @@ class ServerSettings(_Table, frozen=True, kw_only=True):
     database: DatabaseSettings | None = None
 
 
+class JourneyStep(_Table, frozen=True, kw_only=True, omit_defaults=True):
+    """One page of a journey: either `get` or `post`, a path below the site's URL."""
+
+    get: Text | None = None
+    post: Text | None = None
+    form: Annotated[dict[str, Text], Meta(max_length=40)] = {}
+    """What is filled in, by the names of the fields. Empty it travels as nothing: PHP would send a list back."""
+    hidden: bool = False
+    """Takes along the hidden fields (nonces) of the page before, of its form with one of the fields of `form`."""
+    expect: Text | None = None
+    """Stands in the visible text of what is answered."""
+    status: Annotated[int, Meta(ge=100, le=599)] | None = None
+    """Absent: any that is no error."""
+
+    @property
+    def path(self) -> str:
+        return self.get or self.post or ""
+
+
+class Journey(_Table, frozen=True, kw_only=True):
+    """A visitor's path through the site, walked before an update and after each item. It must change nothing for good:
+    it never ends in the last submit."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    step: Annotated[tuple[JourneyStep, ...], Meta(min_length=1, max_length=12)]
+
+
 class WebSettings(_Table, frozen=True, kw_only=True):
     connect: Annotated[str, Meta(pattern=r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}\Z")] | None = None
     """`host:port` to connect to in place of what DNS says."""
     ca_file: Text | None = None
     pages: Annotated[tuple[Text, ...], Meta(max_length=12)] = ()
     """Pages that must stay as they are through an update, below the URL; absent, the site names twelve itself."""
+    journey: Annotated[tuple[Journey, ...], Meta(max_length=4)] = ()
 
 
 class DomainSettings(_Table, frozen=True, kw_only=True):
@@ -716,6 +744,10 @@ class Expected(Struct, frozen=True, kw_only=True):
     """One more page that must be there, relative to the site's URL: `?p=12` of a post that was brought back."""
     samples: Annotated[tuple[Sample, ...], Meta(max_length=64)] = ()
     """Pages that have to be as they were, where the change is none of content."""
+    journeys: Annotated[tuple[Journey, ...], Meta(max_length=4)] = ()
+    """Those that came to their end before the change."""
+    failing: Annotated[tuple[Text, ...], Meta(max_length=8)] = ()
+    """Of the login page and the REST root those that failed before: they judge no change that is to mend nothing."""
 
 
 class Asked(Event, frozen=True, kw_only=True):

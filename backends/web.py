@@ -18,9 +18,10 @@ from urllib.parse import urljoin, urlsplit
 import msgspec
 from msgspec import Struct
 
+from backends import journeys
 from backends import page as pages
 from backends.endpoint import Endpoint, endpoint, trust
-from backends.records import Health, PageLook, State, visible, visible_tree
+from backends.records import Health, Journey, PageLook, State, visible, visible_tree
 
 if TYPE_CHECKING:
     from backends.fetch import Client, Got
@@ -84,6 +85,20 @@ class Web:
         """`measured`, when it is its turn."""
         async with self._turn:
             return await measured(url, names, connect=connect, ca_file=ca_file, timeout=timeout, secret=secret)
+
+    async def travelled(
+        self,
+        url: str,
+        paths: Sequence[Journey],
+        *,
+        connect: str | None = None,
+        ca_file: str | None = None,
+        timeout: float = 10.0,
+        secret: str | None = None,
+    ) -> list[str | None]:
+        """`travelled`, when it is its turn."""
+        async with self._turn:
+            return await travelled(url, paths, connect=connect, ca_file=ca_file, timeout=timeout, secret=secret)
 
     async def visit(
         self,
@@ -189,6 +204,28 @@ async def measured(
         for name in names:
             shown, _, page = await _look_at(client, url, name, Expectation(), timeout)
             found.append(Measured(shown, await asyncio.to_thread(pages.measure, page)))
+    return found
+
+
+async def travelled(
+    url: str,
+    paths: Sequence[Journey],
+    *,
+    connect: str | None = None,
+    ca_file: str | None = None,
+    timeout: float = 10.0,
+    secret: str | None = None,
+) -> list[str | None]:
+    """Of each journey, made by a visitor of its own, where it ended badly; None where it did not.
+
+    Raises ValueError where the URL is none; never for what the network does.
+    """
+    target, trusted = endpoint(url, connect), await trust(ca_file)
+    connected = await asyncio.to_thread(_loaded)
+    found: list[str | None] = []
+    for journey in paths:
+        async with connected(target, trusted, {PASS: secret} if secret else {}) as client:
+            found.append(await journeys.travel(client, lambda path: _below(url, path), journey, timeout))
     return found
 
 

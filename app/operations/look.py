@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from backends import samples
-from backends.records import Asked, Expected, Health, PageLook, Sample, Site
+from backends.records import Asked, Expected, Health, Journey, PageLook, Sample, Site, visible
 from backends.web import Expectation, Measured
 
 if TYPE_CHECKING:
@@ -43,11 +43,13 @@ class Judgement(Struct, frozen=True):
     """One sentence: what was seen."""
 
 
-async def before(session: Session, site: Site) -> Expected:
-    """How the front page is now, to measure a change by."""
+async def before(session: Session, site: Site, *, spares: bool = False) -> Expected:
+    """How the front page is now, to measure a change by. `spares`: what fails already judges nothing."""
     health = await _health(session, site)
     front = health.pages[0] if health.pages else PageLook(url=site.url, problem=health.problem)
-    return Expected(title=front.title, before=front.problem, seen=front.http_status is not None)
+    failing = tuple(path for path, page in zip(PAGES, health.pages[1:], strict=False) if page.problem)
+    seen = front.http_status is not None
+    return Expected(title=front.title, before=front.problem, seen=seen, failing=failing if spares else ())
 
 
 async def sampled(session: Session, site: Site, paths: Sequence[str]) -> tuple[Sample, ...]:
@@ -60,11 +62,24 @@ async def sampled(session: Session, site: Site, paths: Sequence[str]) -> tuple[S
     return tuple(samples.sample(*of) for of in zip(paths, first, second, strict=True))
 
 
+async def travelled(
+    session: Session, site: Site, journeys: Sequence[Journey], secret: str | None = None
+) -> dict[str, str]:
+    """By the name of each journey that does not come to its end, the step and what is wrong there."""
+    if not journeys:
+        return {}
+    ends = await session.web.travelled(
+        site.url, journeys, connect=site.web.connect, ca_file=site.web.ca_file, timeout=TIMEOUT, secret=secret
+    )
+    return {one.name: why for one, why in zip(journeys, ends, strict=True) if why is not None}
+
+
 def travelling(expected: Expected, *, title: bool, page: str | None = None) -> dict[str, Any]:
     """As the request carries it. `title`: the change must not alter the front page's title. `page` must be there."""
     kept = expected.title if title else None
     found = {"title": kept, "before": expected.before, "seen": expected.seen, "page": page}
-    return found | ({"samples": msgspec.to_builtins(expected.samples)} if expected.samples else {})
+    more = {"samples": expected.samples, "journeys": expected.journeys, "failing": expected.failing}
+    return found | {name: msgspec.to_builtins(of) for name, of in more.items() if of}
 
 
 async def judge(session: Session, site: Site, asked: Asked) -> Judgement:
@@ -89,8 +104,23 @@ async def judge(session: Session, site: Site, asked: Asked) -> Judgement:
 
 async def _looked(session: Session, site: Site, expected: Expected, secret: str | None) -> Judgement:
     found = verdict(await _health(session, site, expected.page, secret), expected)
-    if not (found.keep and expected.samples):
+    if found.keep and expected.samples:
+        found = await _compared(session, site, expected, found, secret)
+    if not (found.keep and expected.journeys):
         return found
+    lost = await travelled(session, site, expected.journeys, secret)
+    if lost:
+        # As for a page: what a busy server gave badly once is right the second time.
+        lost = await travelled(session, site, [one for one in expected.journeys if one.name in lost], secret)
+    if lost:
+        name, why = next(iter(lost.items()))
+        return Judgement(False, f"journey “{visible(name, 100)}”, {why}")
+    return found
+
+
+async def _compared(
+    session: Session, site: Site, expected: Expected, found: Judgement, secret: str | None
+) -> Judgement:
     differing = await _differing(session, site, expected.samples, secret)
     if differing:
         # A page that a busy server gave badly once is right the second time.
@@ -132,6 +162,8 @@ def verdict(health: Health, expected: Expected) -> Judgement:
         # A host may keep its login page from strangers; that it breaks is another matter. A post that came back is not
         # missing, whatever a host keeps from whom.
         own = expected.page is not None and page.url.endswith(expected.page)
+        if not own and page.url.endswith(expected.failing):
+            continue
         if page.problem and page.http_status not in ((401, 403, 429) if own else (401, 403, 404, 405, 429)):
             return Judgement(False, f"{page.url}: {page.problem}")
     latency = f" in {front.latency_s:.2f} s" if front.latency_s is not None else ""

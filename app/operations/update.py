@@ -93,6 +93,11 @@ def in_order(updates: Sequence[Update]) -> list[Update]:
     return found
 
 
+async def _pages(session: Session, site: Site) -> Sequence[str]:
+    """By which an update is judged."""
+    return site.web.pages or await session.agent(site).pages()
+
+
 async def plan(
     session: Session, site: Site, slugs: Sequence[str] | None = None, offered: Sequence[Update] | None = None
 ) -> Intent:
@@ -111,7 +116,8 @@ async def plan(
     if not chosen:
         hint = f"what is pending is held: see modoseru updates {site.name}" if offered else ""
         raise ModoseruError("nothing_to_update", f"nothing is to be updated on {site.name}", hint)
-    expected = await look.before(session, site)
+    expected, named = await asyncio.gather(look.before(session, site, spares=True), _pages(session, site))
+    lost: dict[str, str] = {}
     if expected.before is not None:
         raise ModoseruError(
             "already_failing",
@@ -119,8 +125,10 @@ async def plan(
             "bring it back first; an update could not be judged",
         )
     if expected.seen:
-        paths = site.web.pages or await session.agent(site).pages()
-        expected = msgspec.structs.replace(expected, samples=await look.sampled(session, site, ["", *paths]))
+        samples = await look.sampled(session, site, ["", *named])
+        lost = await look.travelled(session, site, site.web.journey)
+        journeys = tuple(one for one in site.web.journey if one.name not in lost)
+        expected = msgspec.structs.replace(expected, samples=samples, journeys=journeys)
     return Intent(
         kind="update",
         site=site,
@@ -137,6 +145,7 @@ async def plan(
         stays=(
             "A generation is made first.",
             "Each that breaks a page is put back alone; undo takes all of them back.",
+            *(f"Journey “{name}” fails already and judges nothing: {why}." for name, why in lost.items()),
         ),
         danger=True,
     )

@@ -268,6 +268,21 @@ def test_an_impossible_value_of_the_fleet_says_what_is_allowed(line: str, told: 
         ('vault_every = "1w"', 'update_window = "x"', "policy.update_window: "),
         ("[domain]", '[web]\nconnect = "127.0.0.1:99999"\n[domain]', "web.connect: the port 99999"),
         ("[domain]", '[web]\nconnect = "nowhere"\n[domain]', "web.connect: "),
+        *(
+            ("[domain]", f'[[web.journey]]\nname = "j"\n{journey}\n[domain]', f"web.journey[1]{told}")
+            for journey, told in (
+                ("step = []", ".step: has 0 entries; at least 1 is expected"),
+                ("step = [" + '{get = "/"},' * 13 + "]", ".step: has 13 entries; at most 12 are allowed"),
+                ("[[web.journey.step]]", ".step[1]: either get or post is expected"),
+                ('step = [{get = "/", post = "/"}]', ".step[1]: either get or post is expected"),
+                ('step = [{get = "//x.example/"}]', '.step[1]: "//x.example/" is not below the site\'s URL'),
+                ('step = [{get = "/../x"}]', '.step[1]: "/../x" is not below the site\'s URL'),
+                ('step = [{get = "/", form = {a = "1"}}]', ".step[1]: form and hidden are of no use without post"),
+                ('step = [{post = "/", form = {a = "1"}, hidden = true}]', ".step[1].hidden: a step before it"),
+                ('step = [{get = "/", status = 99}]', ".step[1].status: 99 is below 100"),
+                ('step = [{get = "/", wait = 1}]', ".step[1].wait: "),
+            )
+        ),
     ],
 )
 def test_an_impossible_value_of_a_site_says_what_is_allowed(then: str, now: str, told: str, tmp_path: Path) -> None:

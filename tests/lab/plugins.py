@@ -44,7 +44,35 @@ OTHER_PHP = {
 }
 """Slug → what its 1.0 does, which is good under the lab's PHP: calls a function of the extension calendar, declares
 what PHP 8.4 has taken as a word, sets a property that is not declared where calendar is missing, wants PHP 8.9."""
-MADE = (GOOD, SLOW, FORM, *FAULTS, *INNER, *OTHER_PHP)
+SHOP, CONTACT = "shop-plugin", "contact-plugin"
+"""Their pages are the same in both versions. `/?cart` takes `add` by POST with the nonce of `/?shop` and keeps it in a
+cookie; the 1.1 dies there. `/?contact` confirms what was filled in; the 1.1 shows the empty form again."""
+JOURNEYS = {
+    SHOP: """add_action('template_redirect', function () {{
+    if (isset($_GET['shop'])) {{
+        exit('<!DOCTYPE html><title>Shop</title><form method=post action="/?cart"><input name=add value=1>'
+            . '<input type="hidden" name="nonce" value="' . wp_create_nonce('cart') . '"></form></html>');
+    }}
+    if (isset($_GET['cart']) && isset($_POST['add'])) {{
+        wp_verify_nonce($_POST['nonce'] ?? '', 'cart') || wp_die('no nonce');
+        {cart}
+        setcookie('cart', (string) (int) $_POST['add'], 0, '/');
+        wp_safe_redirect('/?checkout');
+        exit;
+    }}
+    if (isset($_GET['checkout']) || isset($_GET['cart'])) {{
+        exit('<!DOCTYPE html><title>Checkout</title><p>ご注文手続き: '
+            . (int) ($_COOKIE['cart'] ?? 0) . '点</p></html>');
+    }}
+}});""",
+    CONTACT: """add_action('template_redirect', function () {{
+    if (isset($_GET['contact'])) {{
+        exit('<!DOCTYPE html><title>お問い合わせ</title>' . ({confirms} && isset($_POST['mail'])
+            ? '<p>入力内容の<b>確認</b></p>' : '<form method=post><input name=mail></form>') . '</html>');
+    }}
+}});""",
+}
+MADE = (GOOD, SLOW, FORM, *JOURNEYS, *FAULTS, *INNER, *OTHER_PHP)
 THEME = "good-theme"
 VERSIONS = ("1.0", "1.1")
 
@@ -91,6 +119,9 @@ def build_packages(folder: Path) -> None:
 def _plugin(slug: str, version: str) -> dict[str, str]:
     broken = {**FAULTS, **INNER}
     body = broken[slug] if slug in broken and version == "1.1" else HEAD.format(slug=slug, version=version)
+    if slug in JOURNEYS:
+        good = version == "1.0"
+        body += JOURNEYS[slug].format(cart="" if good else "broken_cart();", confirms="true" if good else "false")
     if slug == FORM and version == "1.0":
         body += f"\nadd_shortcode('{FORM}', function () {{ return '<form method=post><input name=mail></form>'; }});"
     body += f"\n{OTHER_PHP[slug]}" if slug in OTHER_PHP else ""

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from app.operations import back
+from app.operations import back, update
 from app.operations.update import in_order
 from backends.records import Update
 from tests.lab import Lab, LabSite
-from tests.lab.plugins import FAULTS, FORM, GOOD, INNER
+from tests.lab.plugins import CONTACT, FAULTS, FORM, GOOD, INNER, SHOP
 from tests.operations.program import Program, Visitor
 
 pytestmark = pytest.mark.lab
@@ -155,6 +155,47 @@ def test_a_page_of_a_plugin_that_lost_its_form_is_missed_and_named(
     assert done["outcome"] == "done"
 
 
+CART = {
+    "name": "into the cart",
+    "step": [
+        {"get": "/?shop"},
+        {"post": "/?cart", "form": {"add": "3"}, "hidden": True, "expect": "ご注文手続き: 3点"},
+    ],
+}
+INQUIRY = {
+    "name": "contact",
+    "step": [{"get": "/?contact"}, {"post": "/?contact", "form": {"mail": "a@b.example"}, "expect": "入力内容の確認"}],
+}
+GONE = {"name": "gone", "step": [{"get": "/no-such-page-at-all/"}]}
+
+
+async def test_a_journey_that_breaks_has_its_plugin_put_back_alone(
+    lab: Lab, fresh_site: Fresh, program: Program
+) -> None:
+    site = fresh_site("kogyo.example")
+    for slug in (GOOD, SHOP, CONTACT):
+        lab.put_plugin(site, slug)
+    program.write_site(site, {"web.journey": [CART, INQUIRY, GONE]})
+    lab.wporg.offer(dict.fromkeys((GOOD, SHOP, CONTACT), "1.1"))
+    async with program.session() as session:
+        intent = await update.plan(session, session.fleet.site(site.name))
+    failing = "Journey “gone” fails already and judges nothing: step 1 (GET /no-such-page-at-all/): status 404."
+    assert intent.stays[-1] == failing
+    assert [one["name"] for one in intent.request["expect"]["journeys"]] == ["into the cart", "contact"]
+    answer = program("update", site.name, "--yes", "--json", "--progress", "json")
+    assert answer.json["detail"].startswith(f"updated: plugin {GOOD}; put back: ")
+    put_back = {one["item"]: one["text"].partition(": ")[2] for one in answer.events if one.get("code") == "put_back"}
+    assert set(put_back) == {SHOP, CONTACT}
+    assert put_back[SHOP].startswith("journey “into the cart”, step 2 (POST /?cart): status 500")
+    assert put_back[CONTACT].startswith(
+        "journey “contact”, step 2 (POST /?contact): “入力内容の確認” is not on the page"
+    )
+    left = program("updates", site.name, "--json").json["sites"][0]["updates"]
+    assert {one["slug"]: one["held"] for one in left} == put_back
+    assert f"<meta name='{GOOD}' content='1.1'>" in lab.fetch(site)[1]
+    assert f"<meta name='{SHOP}' content='1.0'>" in lab.fetch(site)[1]
+
+
 def test_what_cannot_be_applied_says_why_and_the_rest_goes_on(lab: Lab, fresh_site: Fresh, program: Program) -> None:
     site = fresh_site("minato.example")
     for slug in (GOOD, FORM):
@@ -242,3 +283,15 @@ def test_what_a_plugin_needs_is_updated_before_it() -> None:
     assert in_order([core, addon, theme, other, shop]) == [other, shop, addon, theme, core]
     assert in_order([plugin("b", "a"), plugin("a", "b")]) == [plugin("b", "a"), plugin("a", "b")]
     assert in_order([]) == []
+
+
+def test_a_login_page_that_failed_before_is_no_reason_to_put_anything_back(
+    lab: Lab, fresh_site: Fresh, program: Program
+) -> None:
+    site = fresh_site("minato.example")
+    lab.put_plugin(site, GOOD)
+    lab.wporg.offer({GOOD: "1.1"})
+    (site.root / "wp-content/mu-plugins").mkdir(exist_ok=True)
+    closed = "<?php add_action('login_init', function () { http_response_code(500); exit('closed'); });\n"
+    (site.root / "wp-content/mu-plugins/login.php").write_text(closed)
+    assert program("update", site.name, "--yes", "--json").json["detail"] == f"updated: plugin {GOOD}"

@@ -397,6 +397,13 @@ _SENTENCES = (
     mark("restore it first"),
     mark("no update of {slugs} is offered to {site}"),
     mark("see modoseru updates"),
+    # backends/agent/item_database: what a failed update did to the database
+    mark("options that changed with {item} are as before: {names}"),
+    mark("tables that {item} made are gone: {names}"),
+    mark("options that changed with {item} stay as they are now ({offer}): {names}"),
+    mark("tables that were made with {item} stay: {names}"),
+    mark("tables that were altered with {item} stay so ({offer}): {names}"),
+    mark("the options are read when the database answers: {why}"),
     # app/operations/month: the waves
     mark("wave {number} of {waves}: {count} site"),
     mark("wave {number} of {waves}: {count} sites"),

@@ -237,6 +237,7 @@ SOURCES = (
         "post",
         "post_plan",
         "post_restore",
+        "item_database",
         "update",
         "drill",
         "preview",

@@ -286,6 +286,7 @@ final class Operation
     private function put_away()
     {
         @unlink($this->folder . '/credentials');
+        remove_tree($this->folder . '/database');
         @file_put_contents($this->folder . '/finished', checked_line($this->last, 0));
     }
 

@@ -63,6 +63,13 @@ function update_one(Operation $operation, Installation $site, array $item, $i, $
     $operation->note('updating', "updating {$item['kind']} {$item['slug']}", 'info', $item['slug']);
     $input = ['item' => $item, 'unit_file' => "{$operation->folder}/item-$i", 'stage' => "$place/stage/$i", 'old' => "$place/old/$i"];
     make_folder("$place/stage/$i");
+    if (!in_array($item['kind'], ['core', 'translation'], true)) {
+        try {
+            keep_database_before($operation, $i);
+        } catch (Failure $e) {
+            return withdraw_item($operation, $item, $i, $e->getMessage());
+        }
+    }
     list($status, $out, $err) = run(myself('upgrade'), json($operation->request->fields + $input), 900);
     $answer = last_answer($operation->request->marker, $out);
     empty($answer['unlocked']) && release_upgrader($operation, DATABASE_WAIT_S);
@@ -86,13 +93,20 @@ function judge_item(Operation $operation, array $item, $i, $version)
     list($keep, $detail) = $looked ?: [false, 'nobody looked at the site'];
     $judged = $looked && !$operation->cancel_asked();
     if ($keep) {
+        try {
+            close_item_window($operation, $i, DATABASE_WAIT_S);
+        } catch (Failure $e) {
+            throw new NotYet($e->word, "what $name did to the database is not known: " . $e->getMessage(), $e->hint);
+        }
         $operation->note('updated', "$name is now $version", 'info', $item['slug']);
         return null;
     }
     put_back($operation, $item, $i);
     $operation->note($judged ? 'put_back' : 'not_judged', "$name was put back: $detail", 'warning', $item['slug']);
     $operation->ask('reset', leave_page_of($operation), $item['slug'], 20);
-    // Until then opcache went on serving the broken code, which may have closed the site once more.
+    // Until then opcache went on running the new code, which may have changed the same options once more.
+    item_database_back($operation, $item, $i, false);
+    // It may have closed the site once more as well.
     lift_maintenance($operation);
     return $detail;
 }
@@ -172,12 +186,16 @@ function last_answer($marker, $out)
 function put_back(Operation $operation, array $item, $i)
 {
     try {
+        close_item_window($operation, $i, 0);
+    } catch (Failure $e) {
+        $operation->note('database', 'the options are read when the database answers: ' . $e->getMessage(), 'warning');
+    }
+    try {
         lift_maintenance($operation);
         foreach (item_units($operation, $i) as $unit) {
             backward_unit($unit);
         }
         clear_up_after_upgrader($operation);
-        @unlink("{$operation->folder}/item-$i");
         @unlink("{$operation->folder}/item-$i.part");
         if ($item['kind'] === 'core') {
             core_back($operation);
@@ -188,6 +206,8 @@ function put_back(Operation $operation, array $item, $i)
         throw new NeedsHand("{$item['kind']} {$item['slug']} could not be put back: " . $e->getMessage(),
             'restore the generation ' . $operation->recall('generation'));
     }
+    item_database_back($operation, $item, $i);
+    @unlink("{$operation->folder}/item-$i");
 }
 
 /** A dead update: every item that it had switched comes back, the one in hand as well. */

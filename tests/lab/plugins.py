@@ -72,7 +72,24 @@ JOURNEYS = {
     }}
 }});""",
 }
-MADE = (GOOD, SLOW, FORM, *JOURNEYS, *FAULTS, *INNER, *OTHER_PHP)
+MIGRATING = "migrating-plugin"
+"""Its 1.1 changes options and tables at the first request, as many plugins do, and then fails on the web."""
+MIGRATION = """add_action('init', function () {
+    global $wpdb;
+    if (get_option('migrating_version') === '1.0') {
+        $wpdb->query("CREATE TABLE {$wpdb->prefix}migrating_new (id int PRIMARY KEY)");
+        $wpdb->query("ALTER TABLE {$wpdb->prefix}migrating_rows ADD COLUMN more int NOT NULL DEFAULT 0");
+        update_option('migrating_version', '1.1');
+        update_option('migrating_colours', ['赤', "b'\\\\"], false);
+        add_option('migrating_added', '1.1');
+        delete_option('migrating_gone');
+        set_transient('migrating_remembered', '1.1');
+    }
+    if (PHP_SAPI !== 'cli') {
+        throw new Error('migrated, and broken');
+    }
+});"""
+MADE = (GOOD, SLOW, FORM, MIGRATING, *JOURNEYS, *FAULTS, *INNER, *OTHER_PHP)
 THEME = "good-theme"
 VERSIONS = ("1.0", "1.1")
 
@@ -117,7 +134,7 @@ def build_packages(folder: Path) -> None:
 
 
 def _plugin(slug: str, version: str) -> dict[str, str]:
-    broken = {**FAULTS, **INNER}
+    broken = {**FAULTS, **INNER, MIGRATING: MIGRATION}
     body = broken[slug] if slug in broken and version == "1.1" else HEAD.format(slug=slug, version=version)
     if slug in JOURNEYS:
         good = version == "1.0"

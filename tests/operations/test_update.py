@@ -12,7 +12,7 @@ from app.operations import back, update
 from app.operations.update import in_order
 from backends.records import Update
 from tests.lab import Lab, LabSite
-from tests.lab.plugins import CONTACT, FAULTS, FORM, GOOD, INNER, SHOP
+from tests.lab.plugins import CONTACT, FAULTS, FORM, GOOD, INNER, MIGRATING, SHOP
 from tests.operations.program import Program, Visitor
 
 pytestmark = pytest.mark.lab
@@ -80,6 +80,39 @@ def test_every_breaking_plugin_is_put_back_alone_and_visitors_see_the_page_but_f
     assert program("update", site.name, "--yes", "--json", code=1).error["code"] == "nothing_to_update"
     program("undo", site.name, "--yes")
     assert marks(lab.fetch(site)[1]) == {f"{slug} 1.0" for slug in slugs}
+
+
+def test_what_a_failed_update_did_to_the_database_goes_back_with_it(
+    lab: Lab, fresh_site: Fresh, program: Program
+) -> None:
+    site = fresh_site("minato.example")
+    lab.put_plugin(site, MIGRATING)
+    options, prefix = f"`{site.db_prefix}options`", site.db_prefix
+    colours = 'a:1:{i:0;s:3:"青";}'
+    lab.sql(site, f"CREATE TABLE `{prefix}migrating_rows` (id int PRIMARY KEY)")
+    lab.sql(
+        site,
+        f"INSERT INTO {options} (option_name, option_value, autoload) VALUES ('migrating_version', '1.0', 'yes'),"
+        f" ('migrating_colours', '{colours}', 'yes'), ('migrating_gone', 'was here', 'no')",
+    )
+    ours = f"SELECT option_name, option_value, autoload FROM {options} WHERE option_name LIKE 'migrating%' ORDER BY 1"
+    before = lab.sql(site, ours)
+    assert len(before) == 3
+    lab.wporg.offer({MIGRATING: "1.1"})
+    done = program("update", site.name, "--yes", "--json", "--progress", "json", code=1)
+    notes = {one["code"]: one["text"] for one in done.events if one["type"] == "note"}
+    assert "status 500" in notes["put_back"]
+    assert lab.sql(site, ours) == before
+    tables = {name for (name,) in lab.sql(site, f"SHOW TABLES LIKE '{prefix}migrating%'")}
+    assert tables == {f"{prefix}migrating_rows"}
+    assert notes["options_back"].endswith(": migrating_added, migrating_colours, migrating_gone, migrating_version")
+    assert notes["tables_dropped"].endswith(f": {prefix}migrating_new")
+    assert notes["tables_altered"].endswith(f": {prefix}migrating_rows")
+    offer = f"modoseru restore {site.name} {done.json['generation']} --only database"
+    assert offer in notes["tables_altered"]
+    remembered = f"SELECT option_value FROM {options} WHERE option_name = '_transient_migrating_remembered'"
+    assert lab.sql(site, remembered) == [("1.1",)]
+    assert lab.fetch(site)[0] == 200
 
 
 def test_core_and_theme_are_updated_after_the_plugins_and_undo_brings_all_back(

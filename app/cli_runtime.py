@@ -1,4 +1,4 @@
-"""The command `runtime`: which PHP a site could run under, whether it would, and the switch."""
+"""The command `runtime`: which PHP a site could run under, whether it would, the switch; and its database server."""
 
 from __future__ import annotations
 
@@ -20,18 +20,26 @@ if TYPE_CHECKING:
 @click.option("--php", metavar="PHP", help="Try the site under it: php8.3, 8.3 or a path on the server.")
 @click.option("--switch", "switches", is_flag=True, help="And switch, where it can: by [runtime.php] or by hand.")
 @click.option("--check", "checks", is_flag=True, help="Look after a switch by hand.")
+@click.option("--database", "of_database", is_flag=True, help="The database server, and what another would refuse.")
 @click.option("--yes", is_flag=True, help="Agree to the switch beforehand.")
-async def runtime(options: Options, *, site: str, php: str | None, switches: bool, checks: bool, yes: bool) -> int:
+async def runtime(
+    options: Options, *, site: str, php: str | None, switches: bool, checks: bool, of_database: bool, yes: bool
+) -> int:
     """Which PHPs the server has; with --php, what of the site would break under one, without switching.
 
     Exit status 1 where it is impossible, or where a switch was taken back; 3 where that failed too.
+
+    With --database: what runs the site's database, until when it gets fixes, and which tables another server would
+    refuse. Exit status 1 where MySQL or MariaDB would refuse one, or where this version gets no fixes any more.
     """
     from app import session, speaking_runtime
     from app.operations import guard
     from app.operations import runtime as runtimes
 
-    if (switches and php is None) or (checks and (switches or php is not None)):
+    if (switches and php is None) or (checks + of_database + (switches or php is not None) > 1):
         raise _usage()
+    if of_database:
+        return await _database(options, site)
     async with session.opened(options.config, read_only=options.read_only) as held:
         target = held.fleet.site(site)
         if checks:
@@ -50,10 +58,22 @@ async def runtime(options: Options, *, site: str, php: str | None, switches: boo
         return await _switched(held, target, known, trial, options, yes=yes)
 
 
+async def _database(options: Options, site: str) -> int:
+    from app import session, speaking_database
+    from app.operations import runtime_database
+
+    async with session.opened(options.config, read_only=options.read_only) as held:
+        found = await runtime_database.report(held, held.fleet.site(site))
+        speaking_database.report(held.fleet, found, as_json=options.as_json)
+    return int(found.ended or bool(found.refused))
+
+
 def _usage() -> ModoseruError:
     from backends.records import ModoseruError
 
-    error = ModoseruError("usage", "--switch needs --php, and --check stands alone", "see modoseru runtime --help")
+    error = ModoseruError(
+        "usage", "--switch needs --php, and --check and --database stand alone", "see modoseru runtime --help"
+    )
     error.exit_code = 2
     return error
 

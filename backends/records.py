@@ -812,6 +812,45 @@ class Blocker(Struct, frozen=True, kw_only=True):
     hint: str = ""
 
 
+# ---------------------------------------------------------------- what a database holds
+
+
+class TableFacts(Struct, frozen=True, kw_only=True):
+    """Rows and bytes as the dictionary estimates them. A view has neither engine nor collation."""
+
+    name: Text
+    view: bool = False
+    engine: Text | None = None
+    collation: Text | None = None
+    row_format: Text | None = None
+    rows: Annotated[int, Meta(ge=0)] = 0
+    bytes: Annotated[int, Meta(ge=0)] = 0
+
+
+class TableFinding(Struct, frozen=True, kw_only=True):
+    """Something that another database server may refuse, by kind; `items` are the first of them, `count` is all."""
+
+    code: Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,40}\Z")]
+    count: Annotated[int, Meta(ge=1)]
+    items: Annotated[tuple[Text, ...], Meta(max_length=20)] = ()
+
+
+class DatabaseReport(Struct, frozen=True, kw_only=True):
+    """The site's database by its own server's dictionary. `truncated`: not every table or column is in it."""
+
+    engine: Annotated[str, Meta(pattern=r"^(mysql|mariadb)\Z")]
+    version: Text
+    sql_mode: Text = ""
+    """The server's own, which a program gets that sets none."""
+    collation: Text | None = None
+    """What a new table of this database gets."""
+    tables: Annotated[tuple[TableFacts, ...], Meta(max_length=500)] = ()
+    counts: dict[str, int] = {}
+    """`tables`, `rows`, `bytes` of all."""
+    findings: Annotated[tuple[TableFinding, ...], Meta(max_length=50)] = ()
+    truncated: bool = False
+
+
 # ---------------------------------------------------------------- what differs
 
 

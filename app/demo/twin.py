@@ -20,6 +20,7 @@ from app.demo import access, moved, post
 from app.demo.adoption import Adoption
 from app.demo.archive import Archive, hash_of
 from app.demo.backup import backup
+from app.demo.database import database_report
 from app.demo.difference import difference
 from app.demo.drill import drill
 from app.demo.inspection import inspect, moved_preview, preview
@@ -138,6 +139,7 @@ class Twin:
             "recover": self._recover,
             "page": self._page,
             "pages": self._pages,
+            "database": self._database,
             "mark": self._mark,
             "runtimes": self._runtimes,
             "found": self._found,
@@ -206,6 +208,11 @@ class Twin:
 
     async def _found(self, site: DemoSite, state: Path, request: Request, _say: Say) -> Reply:
         return await self.runtime.run(found, Operation.find(site, state, request.text("operation")))
+
+    async def _database(self, site: DemoSite, _state: Path, _request: Request, _say: Say) -> Reply:
+        await self.runtime.run(site.make)
+        reply: Reply = to_builtins(await self.runtime.run(database_report, site))
+        return reply
 
     async def _send(self, site: DemoSite, state: Path, request: Request, say: Say) -> Reply:
         piece, reply = await self.runtime.run(send, Archive(site, state), request)

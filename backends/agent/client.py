@@ -102,6 +102,8 @@ A connection that ends before the last line is cut, never "done".
                   {"modoseru": TOKEN, "php": "8.2.1", "opcache": bool} and removes it |
 
 | pages | | {"pages": [path and query below the URL…]}: at most 12 that stand for the rest of the site |
+| database | | a DatabaseReport: the server, the tables (500 at most), and what a newer or another one would refuse of
+                  them, by kind. Reads the dictionary alone; WordPress is not started |
 
 | runtimes | | {"binaries": [{path, version, sapi, extensions, ini, cli: it runs this agent, problem: why it could not
                   be asked, or null}…]}: 40 at most, each started once and killed after 5 s |
@@ -182,6 +184,7 @@ from backends.records import (
     AnyEvent,
     Blocker,
     Credentials,
+    DatabaseReport,
     Difference,
     Generation,
     Inspection,
@@ -244,6 +247,7 @@ SOURCES = (
         "diff",
         "posts",
         "inspect",
+        "database_report",
         "pages",
         "runtime",
         "runtime_preflight",
@@ -645,6 +649,10 @@ class Agent:
     async def found(self, operation: str) -> Trial:
         """What a `runtime` that ended has found."""
         return _decoded(await self._ask("found", {"operation": operation}), Trial)
+
+    async def database(self) -> DatabaseReport:
+        """The database's server, its tables, what another one would refuse of them. Raises AgentError: no_database."""
+        return _decoded(await self._ask("database", {}), DatabaseReport)
 
     async def page(self) -> str:
         """Leaves the one-time page that renews opcache on the web side; returns its name."""

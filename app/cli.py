@@ -40,12 +40,12 @@ class _Main(click.Group):
         except click.exceptions.Abort:
             sys.exit(130)
         except click.ClickException as error:
-            from app import speaking
+            from app import printing
             from backends.records import ModoseruError
 
             usage = ModoseruError("usage", error.format_message(), "see modoseru --help")
             given = sys.argv[1:] if not args else list(args[0] or [])
-            speaking.error(usage, as_json="--json" in given)
+            printing.error(usage, as_json="--json" in given)
             sys.exit(2)
         except click.exceptions.Exit as leave:
             sys.exit(leave.exit_code)
@@ -135,7 +135,7 @@ async def check(options: Options, sites: tuple[str, ...]) -> int:
 
     Exit status: 0 ok, 1 warning, 2 critical, 3 unknown; 2 too where the configuration cannot be read.
     """
-    from app import speaking
+    from app import printing, speaking
     from app.operations import check as checks
 
     async with _session(options) as session:
@@ -150,7 +150,7 @@ async def check(options: Options, sites: tuple[str, ...]) -> int:
         ends = await session.lifecycle()
         if ends.is_old(dt.datetime.now(dt.UTC).date()):
             hint = "update Modoseru, or let it reach endoflife.date"
-            speaking.aside(f"the ends of life of PHP and databases are those known on {ends.as_of}: {hint}")
+            printing.aside(f"the ends of life of PHP and databases are those known on {ends.as_of}: {hint}")
     return speaking.exit_code(known)
 
 
@@ -216,7 +216,7 @@ async def verify(options: Options, *, site: str, generation: str | None, tier: s
 
 async def _healed(session: Session, site: Site, found: Verified, identity: Path | None, options: Options) -> Verified:
     """The vault's bytes in the place of what is damaged on the server, read back again; `found` where it has none."""
-    from app import performing, speaking, vault
+    from app import performing, printing, vault
     from app.operations import vault_plan
     from app.operations import verify as verifies
     from backends.records import ModoseruError
@@ -229,7 +229,7 @@ async def _healed(session: Session, site: Site, found: Verified, identity: Path 
     try:
         await performing.done(session, vault_plan.bring(site, kept, key), options)
     except ModoseruError as error:
-        speaking.aside(f"{site.name}: it was not healed out of the vault: {error.message} → {error.hint}")
+        printing.aside(f"{site.name}: it was not healed out of the vault: {error.message} → {error.hint}")
         return found
     plan = await verifies.plan(session, site, found.generation)
     return verifies.mended(found, verifies.judged(plan, await performing.watched(session, plan.intent, options)))

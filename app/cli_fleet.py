@@ -130,12 +130,12 @@ async def key_accept(options: Options, name: str, accept: str | None) -> int:
 @click.option("--ssh", is_flag=True, help="An SSH key (ed25519) for the operators' logins instead.")
 async def key_new(options: Options, file: str, *, ssh: bool) -> int:
     """Make the age identity in FILE that opens the vault, and print its recipient; refuses to overwrite."""
-    from app import enrolment, speaking, vault
+    from app import enrolment, printing, speaking, vault
 
     made = enrolment.new_key(file) if ssh else vault.new_identity(file)
     speaking.said(made, as_json=options.as_json)
     if not ssh:
-        speaking.aside(vault.HOW_TO_KEEP)
+        printing.aside(vault.HOW_TO_KEEP)
     return 0
 
 
@@ -167,13 +167,13 @@ def _sites(every: tuple[Site, ...], named: object, names: tuple[str, ...]) -> li
 
 async def _accept(shown: str, accept: str | None, options: Options) -> None:
     """A key is pinned only by somebody who compared its fingerprint."""
-    from app import prompting, speaking
+    from app import printing, prompting
     from app.operations.guard import Refused
 
     if accept in ("yes", shown):
         return
     if accept is None and not options.as_json and prompting.interactive():
-        speaking.aside(f"The host shows the key {shown}. Compare it with the one in the host's panel.")
+        printing.aside(f"The host shows the key {shown}. Compare it with the one in the host's panel.")
         if await prompting.agreed("Is it the same?"):
             return
     wanted = f", not {accept}" if accept else ""

@@ -115,7 +115,7 @@ async def update(  # noqa: PLR0917 - as the help lists them
 
 
 async def _month(held: Session, only: tuple[str, ...], options: Options, *, dry_run: bool, yes: bool) -> int:
-    from app import performing, speaking, speaking_updates
+    from app import performing, printing, speaking_updates
     from app.operations import month
     from app.operations.guard import Refused
 
@@ -133,7 +133,7 @@ async def _month(held: Session, only: tuple[str, ...], options: Options, *, dry_
         raise Refused("not_confirmed", "nothing was updated", "agree to it with --yes")
     stop = asyncio.Event()
     with performing.watching(held, options, stop.set) as watch:
-        result = await month.run(held, made, month.Seat(watch, speaking.aside), stop)
+        result = await month.run(held, made, month.Seat(watch, printing.aside), stop)
     speaking_updates.month(result, as_json=options.as_json)
     return month.exit_code(result)
 

@@ -82,7 +82,7 @@ def run(options: Options, work: Callable[[], Awaitable[int]]) -> None:
 
     A defect has exit code 3: what it left behind is not known.
     """
-    from app import speaking
+    from app import printing
     from backends.records import ModoseruError, visible
 
     for stream in (sys.stdout, sys.stderr):
@@ -92,20 +92,20 @@ def run(options: Options, work: Callable[[], Awaitable[int]]) -> None:
     try:
         code = asyncio.run(_coroutine(work))
     except ModoseruError as error:
-        speaking.error(error, as_json=options.as_json)
+        printing.error(error, as_json=options.as_json)
         code = error.exit_code
     except KeyboardInterrupt:
-        speaking.error(ModoseruError("interrupted", "interrupted; nothing was begun"), as_json=options.as_json)
+        printing.error(ModoseruError("interrupted", "interrupted; nothing was begun"), as_json=options.as_json)
         code = 130
     except click.Abort:
-        speaking.error(ModoseruError("interrupted", "interrupted; nothing was begun"), as_json=options.as_json)
+        printing.error(ModoseruError("interrupted", "interrupted; nothing was begun"), as_json=options.as_json)
         code = 130
     except Exception as defect:
         if os.environ.get("MODOSERU_DEBUG"):
             raise
         what = visible(f"{type(defect).__name__}: {defect}")
         found = ModoseruError("internal", f"this is a defect of Modoseru: {what}", "MODOSERU_DEBUG=1 shows where")
-        speaking.error(found, as_json=options.as_json)
+        printing.error(found, as_json=options.as_json)
         code = 3
     sys.exit(code)
 

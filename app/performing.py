@@ -11,7 +11,7 @@ import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from app import prompting, speaking
+from app import printing, prompting, speaking
 from app.operations import guard, here
 from app.operations.intent import Intent, same_word
 from app.operations.summary import summarise
@@ -189,7 +189,7 @@ async def _asked(intent: Intent, options: Options) -> Intent | ModoseruError:
             "not_confirmed", f"{intent.kind} of {intent.site.name} was not confirmed", "agree to it with --yes"
         )
     lines = [intent.question, *(f"  - {sentence}" for sentence in intent.goes)]
-    speaking.aside("\n".join([*lines, *(f"  + {sentence}" for sentence in intent.stays)]))
+    printing.aside("\n".join([*lines, *(f"  + {sentence}" for sentence in intent.stays)]))
     if intent.typed is None:
         agreed = await prompting.agreed("Go on?")
     else:
@@ -282,7 +282,7 @@ class _Watched:
             self._asked = True
             lives_on = not (self._operation and here.is_here(self._operation))
             again = "; Ctrl-C again leaves it running" if lives_on else ""
-            speaking.aside(f"{self._site.name}: asked to cancel{again}")
+            printing.aside(f"{self._site.name}: asked to cancel{again}")
             self._cancel_if_asked()
         elif self._task is not None:
             self._left = True
@@ -297,4 +297,4 @@ class _Watched:
         try:
             await guard.cancel(self._session, self._site, self._operation)
         except ModoseruError as error:
-            speaking.aside(f"{self._site.name}: it could not be cancelled: {error.message}")
+            printing.aside(f"{self._site.name}: it could not be cancelled: {error.message}")

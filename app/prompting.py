@@ -9,7 +9,7 @@ import termios
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
-from app import speaking
+from app import printing
 from backends.records import Credentials, ModoseruError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ async def secret(question: str) -> str:
 
 
 async def _typed(question: str) -> str:
-    speaking.aside(f"{question} ", end="")
+    printing.aside(f"{question} ", end="")
     loop, typed = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(sys.stdin.fileno(), typed.set)
     try:
@@ -52,7 +52,7 @@ async def _typed(question: str) -> str:
         loop.remove_reader(sys.stdin.fileno())
     answer = sys.stdin.readline()
     if not answer:
-        speaking.aside("")
+        printing.aside("")
         raise NotAnswered("not_answered", "no answer was given; nothing was begun", "")
     return answer
 
@@ -68,7 +68,7 @@ def _unseen() -> Iterator[None]:
         yield
     finally:
         termios.tcsetattr(terminal, termios.TCSAFLUSH, before)
-        speaking.aside("")
+        printing.aside("")
 
 
 async def with_credentials(plan: Callable[[Credentials | None], Awaitable[T]]) -> T:
@@ -90,9 +90,9 @@ async def with_credentials(plan: Callable[[Credentials | None], Awaitable[T]]) -
 async def _credentials(wanted: CredentialsWanted, before: Credentials | None) -> Credentials:
     """Asked for a line each; an empty one leaves what is known."""
     known = before or wanted.known
-    speaking.aside(f"{wanted.site.name}: {wanted.message}.")
+    printing.aside(f"{wanted.site.name}: {wanted.message}.")
     if before is None:
-        speaking.aside("The host's panel shows its database; what you give is written into the restored wp-config.php.")
+        printing.aside("The host's panel shows its database; what you give is written into the restored wp-config.php.")
     name = await line(f"Database name [{known.name}]:")
     user = await line(f"Database user [{known.user}]:")
     host = await line(f"Database host [{known.host or 'localhost'}]:")

@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
 import msgspec
-from rich.cells import cell_len, set_cell_size
 
+from app.printing import aside, error, error_object, fields_of, put, put_columns, put_json
 from backends.records import (
     AnyEvent,
     Asked,
@@ -56,7 +55,7 @@ _GENERATION_FIELDS = (
     *("id", "tier", "created", "bytes", "files", "tables", "rows", "state", "pinned", "sealed"),
     *("verified_at", "drilled_at", "locked_until"),
 )
-_UPDATE_FIELDS = ("kind", "slug", "from_", "to", "security", "closes", "held")
+UPDATE_FIELDS = ("kind", "slug", "from_", "to", "security", "closes", "held")
 _WORDS = {
     None: "running",
     Outcome.DONE: "done",
@@ -77,49 +76,6 @@ _UNDOABLE = ("restore", "undo", "update")
 _PATHS = 20
 """Of each list, before --all is asked for."""
 _OPERATION_FIELDS = ("operation", "site", "kind", "outcome", "generation", "seconds", "steps", "detail")
-
-
-def _line(text: str = "") -> None:
-    _out(text)
-
-
-def _json(value: Any) -> None:
-    _out(encode(value))  # bytes: JSON is UTF-8 whatever the terminal speaks
-
-
-def aside(text: str, *, end: str = "\n") -> None:
-    """A line for a person on stderr, beside the answer."""
-    _out(text + end, err=True, nl=False)
-
-
-def _out(text: str | bytes, *, err: bool = False, nl: bool = True) -> None:
-    """Prints; a reader that has gone away (`| head`) ends the printing, not the work."""
-    try:
-        click.echo(text, err=err, nl=nl)
-    except BrokenPipeError:
-        stream = sys.stderr if err else sys.stdout
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
-
-
-def _only(record: Any, fields: Sequence[str]) -> dict[str, Any]:
-    return {name.rstrip("_"): getattr(record, name) for name in fields}
-
-
-def error(problem: ModoseruError, *, as_json: bool, site: str = "modoseru") -> None:
-    """One line on stderr and what to do about it, or the error object on stdout; several problems, one line each."""
-    if as_json:
-        _json({"error": _error(problem)})
-        return
-    for one in getattr(problem, "problems", None) or (problem.message,):
-        aside(f"{site}: {one}")
-    if problem.hint:
-        aside(f"  → {problem.hint}")
-
-
-def _error(problem: ModoseruError) -> dict[str, str]:
-    return {"code": problem.code, "message": problem.message, "hint": problem.hint}
 
 
 def speak(setting: str | None) -> None:
@@ -143,22 +99,22 @@ def _state(one: SiteStatus) -> State:
 def statuses(fleet: Fleet, known: Sequence[SiteStatus], feed: Feed | None = None, *, as_json: bool) -> None:
     """The same lines as the dashboard's list, or JSON. `feed`: of known holes; of an old one a line tells."""
     if as_json:
-        _json({"sites": [_status(one) for one in known], "feed": _feed(feed)})
+        put_json({"sites": [_status(one) for one in known], "feed": feed_object(feed)})
         return
     if not known:
-        _line(f"No site yet. {fleet.hint or 'modoseru site add'}")
+        put(f"No site yet. {fleet.hint or 'modoseru site add'}")
         return
     speak(fleet.settings.fleet.language)
     now, width = dt.datetime.now(dt.UTC), max(80, shutil.get_terminal_size((120, 24)).columns)
     tags = {site.name: site.tags for site in fleet.sites}
-    _line(head(width))
+    put(head(width))
     for one in known:
-        _line(plain(FleetRow(status=one, tags=tags.get(one.name, ())), width, now))
+        put(plain(FleetRow(status=one, tags=tags.get(one.name, ())), width, now))
     if feed is not None and (feed.as_of is None or (now - feed.as_of).total_seconds() > OLD_FEED_S):
-        _feed_told(feed)
+        feed_told(feed)
 
 
-def _feed_told(feed: Feed) -> None:
+def feed_told(feed: Feed) -> None:
     """How old what is known of holes is, and why it is not newer."""
     why = f": {feed.problem}" if feed.problem else ""
     if feed.as_of is None:
@@ -175,7 +131,7 @@ def _age(age: dt.timedelta) -> str:
     return f"{minutes // 60} h" if minutes < 2 * 1440 else f"{minutes // 1440} days"
 
 
-def _feed(feed: Feed | None) -> dict[str, Any] | None:
+def feed_object(feed: Feed | None) -> dict[str, Any] | None:
     if feed is None:
         return None
     age = dt.datetime.now(dt.UTC) - feed.as_of if feed.as_of is not None else None
@@ -190,26 +146,26 @@ def _feed(feed: Feed | None) -> dict[str, Any] | None:
 
 def _status(one: SiteStatus) -> dict[str, Any]:
     return {
-        **_only(
+        **fields_of(
             one,
             ("name", "url", "verdict", "reasons", "rpo_s", "rto_s", "rto_before_s", "rto_vault_s", "owner", "isolated"),
         ),
-        "health": _only(one.health, _STATUS_FIELDS),
-        "generations": [_only(generation, _GENERATION_FIELDS) for generation in one.generations],
-        "certificate": _only(one.certificate, _CERTIFICATE_FIELDS),
-        "domain": _only(one.domain, _DOMAIN_FIELDS),
+        "health": fields_of(one.health, _STATUS_FIELDS),
+        "generations": [fields_of(generation, _GENERATION_FIELDS) for generation in one.generations],
+        "certificate": fields_of(one.certificate, _CERTIFICATE_FIELDS),
+        "domain": fields_of(one.domain, _DOMAIN_FIELDS),
         "versions": one.versions,
-        "updates": None if one.updates is None else [_only(update, _UPDATE_FIELDS) for update in one.updates],
+        "updates": None if one.updates is None else [fields_of(update, UPDATE_FIELDS) for update in one.updates],
         "holes": one.holes,
     }
 
 
 def generations(site: str, found: Sequence[Generation], gone: Sequence[Gone] = (), *, as_json: bool) -> None:
     if as_json:
-        _json({"site": site, "generations": [_only(one, _GENERATION_FIELDS) for one in found], "gone": gone})
+        put_json({"site": site, "generations": [fields_of(one, _GENERATION_FIELDS) for one in found], "gone": gone})
         return
     if not found and not gone:
-        _line(f"{site} was never backed up: modoseru backup {site}")
+        put(f"{site} was never backed up: modoseru backup {site}")
     for one in found:
         seal = {True: "sealed", False: "SEAL BROKEN", None: "unsealed"}[one.sealed]
         read = f"read back {one.verified_at:%Y-%m-%d}" if one.verified_at else "never read back"
@@ -217,72 +173,72 @@ def generations(site: str, found: Sequence[Generation], gone: Sequence[Gone] = (
         files = f"{one.files:,}" if one.files is not None else "?"
         locked = f", locked until {one.locked_until:%Y-%m-%d}" if one.locked_until else ", not locked"
         end = locked if one.tier == "vault" else ""
-        _line(f"{one.id}  {one.tier:<6}  {one.state.value:<9} {size:>12}  {files:>9} files  {seal}, {read}{end}")
+        put(f"{one.id}  {one.tier:<6}  {one.state.value:<9} {size:>12}  {files:>9} files  {seal}, {read}{end}")
     if any(one.sealed is False for one in found):
         aside("  → SEAL BROKEN: somebody changed it after it was made; restore takes another one")
     for lost in gone:
         how = (
             "let go by the server's retention, by its own word" if lost.let_go else "GONE: sealed here, and taken away"
         )
-        _line(f"{lost.id}  server  {how}")
+        put(f"{lost.id}  server  {how}")
     if any(not lost.let_go for lost in gone):
         aside(f"  → find out who took it away; where you know: modoseru generations {site} --let-go ID")
 
 
 def verification(found: Verified, *, as_json: bool) -> None:
     if as_json:
-        _json(found)
+        put_json(found)
         return
-    _line(f"{found.site} {found.generation}: {found.outcome}, {found.checked_bytes / 1e6:,.1f} MB read")
+    put(f"{found.site} {found.generation}: {found.outcome}, {found.checked_bytes / 1e6:,.1f} MB read")
     for problem in found.problems:
-        _line(f"  {problem.path}: {problem.what}{'; healed' if problem.healed else ''}")
+        put(f"  {problem.path}: {problem.what}{'; healed' if problem.healed else ''}")
     if found.outcome == "unknown" and found.tier == "vault" and not found.checked_bytes:
-        _line("  it is stored; that it can be read nobody has shown: name the identity with --identity")
+        put("  it is stored; that it can be read nobody has shown: name the identity with --identity")
     elif found.outcome == "unknown":
-        _line("  whole by the server's own word; no seal of it is kept here")
+        put("  whole by the server's own word; no seal of it is kept here")
     elif any(not one.healed and not one.path.startswith("generations/") for one in found.problems):
         aside(f"  → do not restore it; take another one: modoseru generations {found.site}")
 
 
 def doctor(found: Doctor, *, as_json: bool) -> None:
     if as_json:
-        _json(found)
+        put_json(found)
         return
     able = found.abilities
     answers = {True: "yes", False: "no", None: "unknown"}
-    _line(found.place)
-    _line(f"  keeps versions: {answers[able.versioning]}; locks: {able.lock or 'none'}")
-    _line(f"  refuses to overwrite: {answers[able.conditional]}; compares checksums: {answers[able.checksums]}")
-    _line(f"  these credentials can delete: {answers[able.may_delete]}")
+    put(found.place)
+    put(f"  keeps versions: {answers[able.versioning]}; locks: {able.lock or 'none'}")
+    put(f"  refuses to overwrite: {answers[able.conditional]}; compares checksums: {answers[able.checksums]}")
+    put(f"  these credentials can delete: {answers[able.may_delete]}")
     if found.orphans:
-        _line(f"  {found.orphans} pieces ({found.orphan_bytes / 1e6:,.1f} MB) that no known entry names")
+        put(f"  {found.orphans} pieces ({found.orphan_bytes / 1e6:,.1f} MB) that no known entry names")
     for name in found.missing:
-        _line(f"  {name} is missing: modoseru verify --tier vault says of which generation")
+        put(f"  {name} is missing: modoseru verify --tier vault says of which generation")
     for problem in found.problems:
-        _line(f"  ! {problem}")
+        put(f"  ! {problem}")
 
 
 def rebuilt(found: Rebuilt, *, as_json: bool) -> None:
     if as_json:
-        _json(found)
+        put_json(found)
         return
-    _line(f"{found.place}: {found.entries} generations of {len(found.sites)} sites")
+    put(f"{found.place}: {found.entries} generations of {len(found.sites)} sites")
     for problem in found.problems:
-        _line(f"  ! {problem}")
+        put(f"  ! {problem}")
 
 
 def pruned(found: Pruned, *, as_json: bool) -> None:
     if as_json:
-        _json(found)
+        put_json(found)
         return
     for one in found.generations:
-        _line(f"  {one.site}  {one.generation}  of {one.created:%Y-%m-%d}")
+        put(f"  {one.site}  {one.generation}  of {one.created:%Y-%m-%d}")
     what = f"{len(found.generations)} generations, {found.pieces} pieces ({found.bytes / 1e6:,.1f} MB)"
-    _line(f"{found.place}: {what} {'went' if found.deleted else 'would go'}")
+    put(f"{found.place}: {what} {'went' if found.deleted else 'would go'}")
     if found.orphans:
-        _line(f"  {found.orphans} of the pieces were named by no entry")
+        put(f"  {found.orphans} of the pieces were named by no entry")
     for problem in found.problems:
-        _line(f"  ! {problem}")
+        put(f"  ! {problem}")
     if not found.deleted and (found.generations or found.pieces):
         aside("  → nothing was deleted: --yes deletes")
 
@@ -290,7 +246,7 @@ def pruned(found: Pruned, *, as_json: bool) -> None:
 def difference(fleet: Fleet, found: Difference, *, everything: bool, as_json: bool) -> None:
     """In the fleet's language, as the dashboard says it."""
     if as_json:
-        _json(found)
+        put_json(found)
         return
     from zoneinfo import ZoneInfo
 
@@ -304,7 +260,7 @@ def difference(fleet: Fleet, found: Difference, *, everything: bool, as_json: bo
     now = dt.datetime.now(dt.UTC)
     lines = lines_of(found, now, zone, most=most)
     for line in lines:
-        _line(text_of(line).rstrip())
+        put(text_of(line).rstrip())
     if len(lines) < len(lines_of(found, now, zone, most=None)):
         aside("  → every path: --all")
     elif found.truncated:
@@ -315,11 +271,11 @@ def preview(
     site: str, found: Preview, only: str | Sequence[str], *, fresh: bool, as_json: bool, dns: Dns | None = None
 ) -> None:
     if as_json:
-        _json({"site": site, **_foreseen(found), **({"dns": dns} if dns else {})})
+        put_json({"site": site, **_foreseen(found), **({"dns": dns} if dns else {})})
         return
     from app.operations.restore import goes
 
-    _line(f"Restoring {site} to {found.generation} would mean:")
+    put(f"Restoring {site} to {found.generation} would mean:")
     parts = [] if only == "all" else [only] if isinstance(only, str) else only
     flags = "".join(f" --only {shlex.quote(part)}" for part in parts) + (" --fresh" if fresh else "")
     _would_mean(found, goes(found, only), f"modoseru restore {site} {found.generation}{flags}")
@@ -328,11 +284,11 @@ def preview(
 
 def moved_preview(source: Site, target: Site, found: Preview, *, as_json: bool) -> None:
     if as_json:
-        _json({"site": source.name, "to": target.name, **_foreseen(found)})
+        put_json({"site": source.name, "to": target.name, **_foreseen(found)})
         return
     from app.operations.moving import goes
 
-    _line(f"Restoring {source.name} of {found.generation} to {target.name} would mean:")
+    put(f"Restoring {source.name} of {found.generation} to {target.name} would mean:")
     again = f"modoseru restore {source.name} {found.generation} --to {target.name}"
     _would_mean(found, goes(source, target, found), again)
 
@@ -349,10 +305,10 @@ def _foreseen(found: Preview) -> dict[str, object]:
 
 def _would_mean(found: Preview, sentences: Sequence[str], again: str) -> None:
     for sentence in sentences:
-        _line(f"  {sentence}")
+        put(f"  {sentence}")
     for kind, blockers in (("blocked", found.blockers), ("warning", found.warnings)):
         for one in blockers:
-            _line(f"  {kind}: {one.message}{f' → {one.hint}' if one.hint else ''}")
+            put(f"  {kind}: {one.message}{f' → {one.hint}' if one.hint else ''}")
     if found.blockers:
         aside("  → nothing was changed; it cannot be restored before that is put right")
     else:
@@ -363,16 +319,16 @@ def post(site: str, found: Post, *, as_json: bool) -> None:
     if as_json:
         loss = {"posts": 0, "comments": 0, "users": 0, "orders": 0, "entries": 0, "files": 0, "newest": []}
         shown = {"site": site, "generation": found.generation, "blockers": found.blockers, "warnings": found.warnings}
-        _json({**shown, "loss": loss, "recommended": None, "post": found})
+        put_json({**shown, "loss": loss, "recommended": None, "post": found})
         return
     from app.operations.post import comes, goes
 
-    _line(f"Bringing “{found.then.title}” back to {site} from {found.generation} would mean ({_BECOME[found.state]}):")
+    put(f"Bringing “{found.then.title}” back to {site} from {found.generation} would mean ({_BECOME[found.state]}):")
     for sentence in (*goes(found), *comes(found)):
-        _line(f"  {sentence}")
+        put(f"  {sentence}")
     for kind, blockers in (("blocked", found.blockers), ("warning", found.warnings)):
         for one in blockers:
-            _line(f"  {kind}: {one.message}{f' → {one.hint}' if one.hint else ''}")
+            put(f"  {kind}: {one.message}{f' → {one.hint}' if one.hint else ''}")
     if found.blockers:
         aside("  → nothing was changed; it cannot come back before that is put right")
     else:
@@ -382,28 +338,31 @@ def post(site: str, found: Post, *, as_json: bool) -> None:
 
 def posts(site: str, found: Sequence[Found], *, as_json: bool) -> None:
     if as_json:
-        _json(
-            {"site": site, "posts": [{"generation": one.generation, **_only(one.post, _POST_FIELDS)} for one in found]}
+        put_json(
+            {
+                "site": site,
+                "posts": [{"generation": one.generation, **fields_of(one.post, _POST_FIELDS)} for one in found],
+            }
         )
         return
     if not found:
-        _line(f"No clean generation of {site} holds a post with these words in its title.")
+        put(f"No clean generation of {site} holds a post with these words in its title.")
     rows = []
     for one in found:
         kind = (one.post.type, f"{one.post.modified:%Y-%m-%d}" if one.post.modified else "–")
         rows.append((f"post:{one.post.id}", *kind, _BECOME[one.post.now], one.generation, one.post.title))
-    _columns(rows)
+    put_columns(rows)
     if found:
         aside(f"  → to bring one back: modoseru restore {site} --only post:{found[0].post.id}")
 
 
 def operations(known: Sequence[Operation], *, nothing: str, as_json: bool) -> None:
     if as_json:
-        _json({"operations": [_operation(one) for one in known]})
+        put_json({"operations": [_operation(one) for one in known]})
         return
     if not known:
-        _line(nothing)
-    _columns([(one.operation, one.site, _WORDS[one.outcome], one.detail) for one in known])
+        put(nothing)
+    put_columns([(one.operation, one.site, _WORDS[one.outcome], one.detail) for one in known])
     for one in known:
         if one.outcome is None:
             aside(f"  → modoseru follow {one.site} {one.operation}")
@@ -414,16 +373,16 @@ def _dns(found: Dns | None) -> None:
         return
     kept = f", kept for {found.ttl_s} s" if found.ttl_s is not None else ""
     now = "unknown" if found.now is None else ", ".join(found.now) or "nowhere"
-    _line(f"  DNS: {found.host} leads to {now}{kept}; the new server is {found.wanted}")
+    put(f"  DNS: {found.host} leads to {now}{kept}; the new server is {found.wanted}")
     for one in found.records:
         if one.from_ is None:
-            _line(f"    add {one.name} {one.type} {one.to}")
+            put(f"    add {one.name} {one.type} {one.to}")
         else:
             verb, end = ("change", f" → {one.to}") if one.to else ("remove", "")
-            _line(f"    {verb} {one.name} {one.type} {one.from_}{end}")
+            put(f"    {verb} {one.name} {one.type} {one.from_}{end}")
     if found.problem:
-        _line(f"    {found.problem}")
-    _line(f"    {found.mail}")
+        put(f"    {found.problem}")
+    put(f"    {found.mail}")
 
 
 def waited(site: str, found: Dns, how: str) -> None:
@@ -442,26 +401,26 @@ def results(
     """One operation as its object, several as `operations`; what failed to begin as its site and the error."""
     if as_json:
         objects = [
-            _operation(one) if isinstance(one, Operation) else {"site": site, "error": _error(one)}
+            _operation(one) if isinstance(one, Operation) else {"site": site, "error": error_object(one)}
             for site, one in zip(sites, ended, strict=True)
         ]
-        _json(objects[0] | ({"dns": dns} if dns else {}) if len(objects) == 1 else {"operations": objects})
+        put_json(objects[0] | ({"dns": dns} if dns else {}) if len(objects) == 1 else {"operations": objects})
         return
     for site, one in zip(sites, ended, strict=True):
         if isinstance(one, ModoseruError):
             error(one, as_json=False, site=site)
             continue
         took = f" in {one.seconds:.1f} s" if one.seconds is not None else ""
-        _line(f"{site}: {one.kind} {_WORDS[one.outcome]}{took}. {one.detail}")
+        put(f"{site}: {one.kind} {_WORDS[one.outcome]}{took}. {one.detail}")
         if one.outcome in _AS_BEFORE:
-            _line("  the site is as before")
+            put("  the site is as before")
         elif one.outcome is Outcome.DONE and one.kind in _UNDOABLE:
             aside(f"  → to take it back: modoseru undo {site}")
     _dns(dns)
 
 
 def _operation(one: Operation) -> dict[str, Any]:
-    return _only(one, _OPERATION_FIELDS)
+    return fields_of(one, _OPERATION_FIELDS)
 
 
 def event(site: str, one: AnyEvent, how: str) -> None:
@@ -495,31 +454,25 @@ def counted(done: int, total: int, name: str, how: str) -> None:
 
 def table(name: str, rows: Sequence[Mapping[str, str | None]], columns: Sequence[str], *, as_json: bool) -> None:
     if as_json:
-        _json({name: rows})
+        put_json({name: rows})
         return
-    _columns([[row.get(column) or "–" for column in columns] for row in rows])
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(cell_len(text) for text in column) for column in zip(*rows, strict=True)]
-    for row in rows:
-        _line("  ".join(set_cell_size(text, width) for text, width in zip(row, widths, strict=True)).rstrip())
+    put_columns([[row.get(column) or "–" for column in columns] for row in rows])
 
 
 def said(facts: Mapping[str, object], *, as_json: bool) -> None:
     if as_json:
-        _json(facts)
+        put_json(facts)
         return
     for name, value in facts.items():
-        _line(f"{name}: {value}")
+        put(f"{name}: {value}")
 
 
 def tests(results: Sequence[Tested], *, as_json: bool) -> None:
     if as_json:
-        _json({"sites": results})
+        put_json({"sites": results})
         return
     for one in results:
-        _line(one.site)
+        put(one.site)
         for step in one.steps:
             hint = f" → {step.hint}" if step.hint and not step.ok else ""
-            _line(f"  {'✔' if step.ok else '✖'} {step.name}: {step.detail}{hint}")
+            put(f"  {'✔' if step.ok else '✖'} {step.name}: {step.detail}{hint}")

@@ -7,9 +7,7 @@ from typing import Any
 
 from app.fleet import Fleet
 from app.operations.runtime_database import Finding, Found
-from app.speaking import _columns as put_columns
-from app.speaking import _json as put_json
-from app.speaking import _line as put
+from app.printing import put, put_columns, put_json
 from app.speaking import speak
 from backends.records import TableFacts
 from widgets.language import tr

@@ -8,9 +8,7 @@ from typing import Any
 from app.operations.look import Judgement
 from app.operations.runtime import Known
 from app.operations.runtime_switch import Switch, minor
-from app.speaking import _columns as put_columns
-from app.speaking import _json as put_json
-from app.speaking import _line as put
+from app.printing import put, put_columns, put_json
 from backends.records import Operation
 from backends.runtimes import Binary, Reason, Trial
 

@@ -9,15 +9,8 @@ from app import holes
 from app.operations.deciding import Item
 from app.operations.month import Fate, Plan, Result, Stopped
 from app.operations.update import Pending
-from app.speaking import _UPDATE_FIELDS as UPDATE_FIELDS
-from app.speaking import _columns as put_columns
-from app.speaking import _error as error_object
-from app.speaking import _feed as feed_object
-from app.speaking import _feed_told as feed_told
-from app.speaking import _json as put_json
-from app.speaking import _line as put
-from app.speaking import _only as only
-from app.speaking import error
+from app.printing import error, error_object, fields_of, put, put_columns, put_json
+from app.speaking import UPDATE_FIELDS, feed_object, feed_told
 from backends.holes import Feed
 from backends.journal_updates import Decision, Entry, Verdict
 
@@ -75,7 +68,7 @@ def month_plan(plan: Plan, *, as_json: bool) -> None:
                 "began": progress.began,
                 "waves": [
                     [
-                        {"site": name, "updates": [only(one, UPDATE_FIELDS) for one in plan.updates.get(name, ())]}
+                        {"site": name, "updates": [fields_of(one, UPDATE_FIELDS) for one in plan.updates.get(name, ())]}
                         for name in wave
                         if name not in progress.through
                     ]
@@ -160,7 +153,7 @@ def ledger(month: str, entries: Sequence[Entry], *, as_json: bool) -> None:
 def _pending(one: Pending) -> dict[str, Any]:
     if one.problem is not None:
         return {"name": one.name, "updates": None, "holes": None, "error": _problem(one)}
-    pending = [only(update, UPDATE_FIELDS) for update in one.updates or ()]
+    pending = [fields_of(update, UPDATE_FIELDS) for update in one.updates or ()]
     return {"name": one.name, "updates": pending, "holes": one.holes}
 
 

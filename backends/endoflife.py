@@ -1,6 +1,7 @@
 """Until when PHP and databases get fixes, as endoflife.date says it (API v1). Asked at most daily, bounded, over HTTPS.
 
-Knows no site and judges nothing. An answer that makes no sense is none: what was known before stays.
+Knows no site and judges nothing. An answer that makes no sense is none: what was known before stays. What connects is
+imported where something is asked: the first frame reads what is known.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta, Struct, field
 
-from backends import asking
 from backends.records import LifecycleSettings
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ class EndOfLife:
         found = await self._cache.get(_KEY)
         if not self._settings.ask or (found is not None and now - found[1] < EVERY):
             return None
+        from backends import asking
+
         before = await self._kept()
         try:
             answers = await asyncio.gather(*(self._ask(product) for product in self._wanted))
@@ -89,6 +91,8 @@ class EndOfLife:
 
     async def _ask(self, product: str) -> dict[str, dt.date]:
         """Raises Unanswered, Senseless."""
+        from backends import asking
+
         url = f"{self._settings.url.rstrip('/')}/products/{product}/"
         body = await asking.get(url, most=ANSWER_LIMIT, timeout=self._timeout, ca_file=self._settings.ca_file)
         try:

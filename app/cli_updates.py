@@ -125,7 +125,10 @@ async def _month(held: Session, only: tuple[str, ...], options: Options, *, dry_
         speaking_updates.month_plan(made, as_json=options.as_json)
         return 1 if made.unknown else 0
     if not made.left:
-        speaking_updates.month_plan(made, as_json=options.as_json)
+        if options.as_json:
+            speaking_updates.month(month.Result(stopped=month.Stopped.THROUGH, progress=made.progress), as_json=True)
+        else:
+            speaking_updates.month_plan(made, as_json=False)
         return 0
     if held.read_only:
         raise Refused("read_only", "this program is read-only: nothing is updated", "start without --read-only")

@@ -444,9 +444,9 @@ class Dashboard(App[None]):
         self._errand(self._monthly.load(), kind="update")
 
     async def _decide(self, row: Row, what: str) -> None:
-        held = await self._monthly.decided(self._asking, row, what)
-        self._take(await self._desk.known_again(held))
-        self._job_moved()
+        if held := await self._monthly.decided(self._asking, row, what):
+            self._take(await self._desk.known_again(held))
+            self._job_moved()
 
     def _send_or_stop(self) -> None:
         if self._monthly.running:

@@ -98,14 +98,17 @@ class UpdateBook:
 
     async def write(self, entries: Sequence[Entry]) -> None:
         """One that is there stays: an operation that is followed again is no second one. Of a site where nothing was
-        begun the last word counts."""
+        begun the last word counts, up to an operation that carried it out."""
         rows = [(one.site, one.operation, one.kind, one.slug, stamp(one.at), encode(one).decode()) for one in entries]
 
         def write(database: sqlite3.Connection) -> None:
             for row in rows:
                 database.execute(
-                    "INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (site, operation, kind, slug) "
-                    "DO UPDATE SET at = excluded.at, record = excluded.record WHERE excluded.operation = ''",
+                    "DELETE FROM ledger WHERE site = ? AND kind = ? AND slug = ? AND operation = ''",
+                    (row[0], row[2], row[3]),
+                )
+                database.execute(
+                    "INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (site, operation, kind, slug) DO NOTHING",
                     row,
                 )
 

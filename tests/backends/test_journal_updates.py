@@ -59,6 +59,9 @@ async def test_of_a_site_where_nothing_was_begun_the_last_word_counts(journal: J
     last = entry("a.example", "not_begun", "", minutes=5)
     await journal.updates.write([last])
     assert await journal.updates.entries(NOW, NOW + dt.timedelta(days=1)) == [last]
+    carried_out = entry("a.example", "applied", minutes=9)
+    await journal.updates.write([carried_out])
+    assert await journal.updates.entries(NOW, NOW + dt.timedelta(days=1)) == [carried_out]
 
 
 async def test_a_month_ends_before_the_next_begins(journal: Journal) -> None:

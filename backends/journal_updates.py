@@ -98,15 +98,16 @@ class UpdateBook:
 
     async def write(self, entries: Sequence[Entry]) -> None:
         """One that is there stays: an operation that is followed again is no second one. Of a site where nothing was
-        begun the last word counts, up to an operation that carried it out."""
-        rows = [(one.site, one.operation, one.kind, one.slug, stamp(one.at), encode(one).decode()) for one in entries]
+        begun the month's last word counts, up to an operation that carried it out."""
 
         def write(database: sqlite3.Connection) -> None:
-            for row in rows:
+            for one in entries:
+                month = f"{one.at.astimezone(dt.UTC):%Y-%m}"  # stands where an operation that was not begun has no id
                 database.execute(
-                    "DELETE FROM ledger WHERE site = ? AND kind = ? AND slug = ? AND operation = ''",
-                    (row[0], row[2], row[3]),
+                    "DELETE FROM ledger WHERE site = ? AND operation = ? AND kind = ? AND slug = ?",
+                    (one.site, month, one.kind, one.slug),
                 )
+                row = (one.site, one.operation or month, one.kind, one.slug, stamp(one.at), encode(one).decode())
                 database.execute(
                     "INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (site, operation, kind, slug) DO NOTHING",
                     row,

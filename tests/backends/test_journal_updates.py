@@ -59,9 +59,13 @@ async def test_of_a_site_where_nothing_was_begun_the_last_word_counts(journal: J
     last = entry("a.example", "not_begun", "", minutes=5)
     await journal.updates.write([last])
     assert await journal.updates.entries(NOW, NOW + dt.timedelta(days=1)) == [last]
-    carried_out = entry("a.example", "applied", minutes=9)
+    carried_out, later = (
+        entry("a.example", "applied", minutes=9),
+        entry("a.example", "not_begun", "", minutes=60 * 24 * 31),
+    )
     await journal.updates.write([carried_out])
-    assert await journal.updates.entries(NOW, NOW + dt.timedelta(days=1)) == [carried_out]
+    await journal.updates.write([later])
+    assert await journal.updates.entries(NOW, NOW + dt.timedelta(days=60)) == [carried_out, later]
 
 
 async def test_a_month_ends_before_the_next_begins(journal: Journal) -> None:

@@ -432,15 +432,16 @@ class Dashboard(App[None]):
     def _monthly(self) -> Monthly:
         from app.monthly import Monthly
 
-        made = Monthly(self._desk, self.jobs, lambda: list(self._statuses.values()), self._job_moved)
-        made.decide = lambda row, what: self._errand(self._decide(row, what), kind="update")
-        made.send = self._send_or_stop
-        return made
+        return Monthly(self._desk, self.jobs, lambda: list(self._statuses.values()), self._job_moved)
 
     def _do_month(self) -> None:
-        from app.screens.month import Month
+        from app.screens.month import Hand, Month
 
-        self.push_screen(Month(self._monthly, self._clock, read_only=self._desk.read_only))
+        def decide(row: Row, what: str) -> None:
+            self._errand(self._decide(row, what), kind="update")
+
+        hand = Hand(decide, self._send_or_stop)
+        self.push_screen(Month(self._monthly, hand, self._clock, read_only=self._desk.read_only))
         self._errand(self._monthly.load(), kind="update")
 
     async def _decide(self, row: Row, what: str) -> None:

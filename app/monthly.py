@@ -51,8 +51,6 @@ class Monthly:
         self.said = ""
         """The last sentence about the waves."""
         self._stop: asyncio.Event | None = None
-        self.decide: Callable[[Row, str], None] = lambda _row, _what: None
-        self.send: Callable[[], None] = lambda: None
 
     @property
     def running(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from textual import on
 from textual.binding import Binding, BindingType
@@ -35,6 +35,14 @@ ABOUT_MOST = 8
 """Lines about one item, and as many about the waves: the list keeps the rest of the screen."""
 
 
+class Hand(NamedTuple):
+    """What the keys do, beside the screen."""
+
+    decide: Callable[[Row, str], None]
+    send: Callable[[], None]
+    """Sends out the waves, or stops them."""
+
+
 class Month(Choice[Row]):
     """`enter` shows and hides the sites of an item; what is decided there is about that site alone."""
 
@@ -52,10 +60,10 @@ class Month(Choice[Row]):
     }
     """
 
-    def __init__(self, monthly: Monthly, now: Callable[[], dt.datetime], *, read_only: bool) -> None:
+    def __init__(self, monthly: Monthly, hand: Hand, now: Callable[[], dt.datetime], *, read_only: bool) -> None:
         offered = keys(("approve", "skip", "hold", "let_go", "waves"), read_only=read_only)
         super().__init__(tr("The month's updates"), offered)
-        self._monthly, self._now = monthly, now
+        self._monthly, self._hand, self._now = monthly, hand, now
         self._lines: list[str] = []
         self._open: set[tuple[str, str, str | None]] = set()
 
@@ -80,10 +88,10 @@ class Month(Choice[Row]):
     def act(self, action: str) -> bool:
         if action in {"approve", "skip", "hold", "let_go"}:
             if self.row is not None:
-                self._monthly.decide(self.row, action)
+                self._hand.decide(self.row, action)
             return True
         if action == "waves":
-            self._monthly.send()
+            self._hand.send()
             return True
         return super().act(action)
 

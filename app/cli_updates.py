@@ -43,7 +43,7 @@ async def updates(  # noqa: PLR0917 - as the help lists them
     from app import session, speaking_updates
     from app.operations import deciding, guard, holding
     from app.operations import update as plans
-    from app.operations.deciding import Verdict
+    from backends.journal_updates import Verdict
 
     async with session.opened(options.config, read_only=options.read_only) as held:
         chosen, fleet = held.fleet.chosen(sites), not sites
@@ -60,9 +60,9 @@ async def updates(  # noqa: PLR0917 - as the help lists them
             await deciding.decide(held, pending, slug, Verdict.APPROVED, fleet=fleet, note=why)
         for slug in skip:
             await deciding.decide(held, pending, slug, Verdict.SKIPPED, fleet=fleet, note=why)
-        decisions = await held.journal.updates.decisions()
+        decided = await deciding.known(held)
         speaking_updates.updates(
-            pending, deciding.items(pending, decisions), feed, by_item=by_item, as_json=options.as_json
+            pending, deciding.items(pending, decided), feed, by_item=by_item, as_json=options.as_json
         )
     return 1 if any(one.problem for one in pending) else 0
 
@@ -129,7 +129,7 @@ async def _month(held: Session, only: tuple[str, ...], options: Options, *, dry_
             speaking_updates.month(month.Result(stopped=month.Stopped.THROUGH, progress=made.progress), as_json=True)
         else:
             speaking_updates.month_plan(made, as_json=False)
-        return 0
+        return 1 if made.unknown else 0
     if held.read_only:
         raise Refused("read_only", "this program is read-only: nothing is updated", "start without --read-only")
     if not yes and not await _agreed(made, options):
@@ -138,7 +138,7 @@ async def _month(held: Session, only: tuple[str, ...], options: Options, *, dry_
     with performing.watching(held, options, stop.set) as watch:
         result = await month.run(held, made, month.Seat(watch, printing.aside), stop)
     speaking_updates.month(result, as_json=options.as_json)
-    return month.exit_code(result)
+    return month.exit_code(result, made)
 
 
 async def _agreed(made: Plan, options: Options) -> bool:

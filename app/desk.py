@@ -15,10 +15,11 @@ from app.operations.intent import Intent
 from backends.records import AnyEvent, Credentials, Difference, HostPage, Operation, Progress, Site, SiteStatus
 
 if TYPE_CHECKING:
-    from app.operations.deciding import Decision, Item, Verdict
+    from app.operations.deciding import Decided, Item
     from app.operations.month import Plan, Result, Seat, Waves
     from app.operations.post import Found
     from app.session import Session
+    from backends.journal_updates import Verdict
 
 
 class Desk(Protocol):
@@ -85,7 +86,7 @@ class Desk(Protocol):
 
     async def plan_update(self, site: Site, slugs: tuple[str, ...] | None) -> Intent: ...
 
-    async def month(self) -> tuple[list[Decision], Waves | None]:
+    async def month(self) -> tuple[Decided, Waves | None]:
         """What is decided about updates, and how far the waves are."""
 
     async def decide(self, item: Item, site: str | None, verdict: Verdict, note: str) -> None:
@@ -235,10 +236,10 @@ class SessionDesk:
 
         return await update.plan(self._session, site, slugs)
 
-    async def month(self) -> tuple[list[Decision], Waves | None]:
-        from app.operations import month
+    async def month(self) -> tuple[Decided, Waves | None]:
+        from app.operations import deciding, month
 
-        return await self._session.journal.updates.decisions(), await month.progress(self._session)
+        return await deciding.known(self._session), await month.progress(self._session)
 
     async def decide(self, item: Item, site: str | None, verdict: Verdict, note: str) -> None:
         from app.operations import deciding

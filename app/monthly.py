@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from app.desk import Desk
 from app.jobs import Jobs
 from app.operations import deciding
-from app.operations.deciding import Item, Verdict
+from app.operations.deciding import Item
 from app.operations.month import Seat, Stopped
 from app.operations.update import Pending
+from backends.journal_updates import Verdict
 from backends.records import SiteStatus
 from widgets.language import mark, tr, tr_n
 
 if TYPE_CHECKING:
-    from app.operations.deciding import Decision
+    from app.operations.deciding import Decided
     from app.operations.month import Plan, Result, Waves
     from app.screens.asking import Asking
 
@@ -46,7 +47,7 @@ class Monthly:
         self, desk: Desk, jobs: Jobs, statuses: Callable[[], Sequence[SiteStatus]], changed: Callable[[], None]
     ) -> None:  # fmt: skip
         self._desk, self._jobs, self._statuses, self._changed = desk, jobs, statuses, changed
-        self.decisions: list[Decision] = []
+        self.known: Decided = {}
         self.progress: Waves | None = None
         self.said = ""
         """The last sentence about the waves."""
@@ -64,7 +65,7 @@ class Monthly:
 
     def items(self) -> list[Item]:
         pending = [Pending(name=one.name, updates=one.updates) for one in self._statuses()]
-        return deciding.items(pending, self.decisions)
+        return deciding.items(pending, self.known)
 
     def held(self, item: Item) -> Iterator[tuple[str, str]]:
         """The sites that hold it, each with why."""
@@ -75,7 +76,7 @@ class Monthly:
 
     async def load(self) -> None:
         """What was decided and done by others too."""
-        self.decisions, progress = await self._desk.month()
+        self.known, progress = await self._desk.month()
         if not self.running:
             self.progress = progress
         self._changed()

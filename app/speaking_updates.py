@@ -20,7 +20,7 @@ _WORDS = {
     Stopped.HAND: "A site needs a hand first: nothing more was begun.",
     Stopped.LEFT: "Stopped; begun again it goes on from there.",
 }
-_MARKS = {Fate.DONE: "✔", Fate.FAILED: "✖", Fate.RUNNING: "↻"}
+_MARKS = {Fate.DONE: "✔", Fate.FAILED: "✖"}
 
 
 def updates(

@@ -83,6 +83,16 @@ class UpdateBook:
 
         await self._file.write(write, durable=True)
 
+    async def withdraw(self, update: Update, sites: Sequence[str]) -> None:
+        """Takes back what was decided about this version for these sites alone."""
+        rows = [(update.kind, update.slug, update.to or "", site) for site in sites]
+
+        def write(database: sqlite3.Connection) -> None:
+            query = "DELETE FROM decision WHERE kind = ? AND slug = ? AND version = ? AND site = ?"
+            database.executemany(query, rows)
+
+        await self._file.write(write, durable=True)
+
     async def forget(self, slug: str, sites: Iterable[str]) -> int:
         """Takes back what was decided about every version of `slug` for these sites (`""`: for the fleet). How many."""
         rows = [(slug, site) for site in sites]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from app.session import Session
 
 NOTE_MOST = 300
-__all__ = ["Decision", "Item", "Verdict", "decide", "halt_where_due", "items", "let_go", "standing", "undecided"]
+Decided = Mapping[tuple[str, str, str, str], Decision]
+"""What is decided, by kind, slug, version and site (`""`: the fleet)."""
 
 
 class Item(Struct, frozen=True, kw_only=True):
@@ -37,28 +38,32 @@ class Item(Struct, frozen=True, kw_only=True):
     """The fleet's; a site's own stands over it."""
 
 
-def standing(decisions: Sequence[Decision], site: str, update: Update) -> Decision | None:
+async def known(session: Session) -> Decided:
+    return {(one.kind, one.slug, one.version, one.site): one for one in await session.journal.updates.decisions()}
+
+
+def standing(decided: Decided, site: str, update: Update) -> Decision | None:
     """What counts for this version on this site: the site's own word, else the fleet's. Pure."""
-    of = {one.site: one for one in decisions if (one.kind, one.slug, one.version) == _version(update)}
-    return of.get(site, of.get(""))
+    version = version_of(update)
+    return decided.get((*version, site)) or decided.get((*version, ""))
 
 
-def approved(decisions: Sequence[Decision], pending: Pending) -> list[Update]:
+def approved(decided: Decided, pending: Pending) -> list[Update]:
     """Those of a site that are to be applied. Pure."""
     found = []
     for update in pending.updates or ():
-        decision = standing(decisions, pending.name, update)
+        decision = standing(decided, pending.name, update)
         if update.held is None and decision is not None and decision.verdict is Verdict.APPROVED:
             found.append(update)
     return found
 
 
-def items(pending: Sequence[Pending], decisions: Sequence[Decision]) -> list[Item]:
+def items(pending: Sequence[Pending], decided: Decided) -> list[Item]:
     """The fleet's pending updates by item, what is on most sites first. Pure."""
     where: dict[tuple[str, str, str], list[tuple[str, Update]]] = {}
     for one in pending:
         for update in one.updates or ():
-            where.setdefault(_version(update), []).append((one.name, update))
+            where.setdefault(version_of(update), []).append((one.name, update))
     found = [
         Item(
             kind=kind,
@@ -69,7 +74,7 @@ def items(pending: Sequence[Pending], decisions: Sequence[Decision]) -> list[Ite
             security=True if any(update.security for _, update in on) else on[0][1].security,
             sites=tuple(site for site, _ in on),
             held=tuple(site for site, update in on if update.held is not None),
-            decision=standing(decisions, "", on[0][1]),
+            decision=standing(decided, "", on[0][1]),
         )
         for (kind, slug, version), on in where.items()
     ]
@@ -84,7 +89,7 @@ async def decide(
     Raises ModoseruError (unknown_item) where nothing of that name is pending.
     """
     wanted = {
-        (*_version(update), "" if fleet else one.name)
+        (*version_of(update), "" if fleet else one.name)
         for one in pending
         for update in one.updates or ()
         if slug is None or update.slug == slug
@@ -105,9 +110,8 @@ async def record(
         for kind, slug, version, site in what
     ]
     await session.journal.updates.decide(made)
-    for one in made:
-        told = f"{one.kind} {one.slug} {one.version}: {note}"
-        await session.journal.audit(session.who, "update", "decide", one.site or None, verdict.value, told)
+    told = ", ".join(f"{one.kind} {one.slug} {one.version} {one.site}".rstrip() for one in made)
+    await session.journal.audit(session.who, "update", "decide", None, verdict.value, f"{note}: {told}")
     return made
 
 
@@ -126,8 +130,8 @@ async def let_go(session: Session, sites: Sequence[Site], slug: str, *, fleet: b
 
 async def halt_where_due(session: Session, update: Update, tolerated: int) -> Decision | None:
     """Halts this version everywhere where it failed on more sites than that since it was approved last."""
-    decisions = await session.journal.updates.decisions()
-    fleet = standing(decisions, "", update)
+    decided = await known(session)
+    fleet = standing(decided, "", update)
     if fleet is not None and fleet.verdict is Verdict.HALTED:
         return None
     since = fleet.at if fleet is not None else None
@@ -145,34 +149,28 @@ async def halt_where_due(session: Session, update: Update, tolerated: int) -> De
         at=dt.datetime.now(dt.UTC),
         note=visible("; ".join(_told(one) for one in failed.values()), NOTE_MOST),
     )
+    await session.journal.updates.decide([halted])
     # A site's own approval was given before it was known: it falls too.
-    mine = [one for one in decisions if one.site and (one.kind, one.slug, one.version) == _version(update)]
-    await session.journal.updates.decide([halted, *(_as_halted(one, halted) for one in mine)])
+    own = [site for *version, site in decided if site and tuple(version) == version_of(update)]
+    falls = [site for site in own if decided[*version_of(update), site].verdict is Verdict.APPROVED]
+    await session.journal.updates.withdraw(update, falls)
     await session.journal.audit(session.who, "update", "decide", None, "halted", f"{update.slug}: {halted.note}")
     return halted
 
 
-def undecided(pending: Sequence[Pending], decisions: Sequence[Decision]) -> list[Item]:
-    """What nobody has decided about, on any site. Pure."""
-    return [one for one in items(pending, decisions) if one.decision is None and len(one.held) < len(one.sites)]
+def undecided(pending: Sequence[Pending], decided: Decided) -> list[Item]:
+    """What nobody has decided about for some site that does not hold it. Pure."""
 
+    def is_open(item: Item) -> bool:
+        update = Update(kind=item.kind, slug=item.slug, to=item.to)
+        return any(standing(decided, site, update) is None for site in item.sites if site not in item.held)
 
-def _as_halted(one: Decision, halted: Decision) -> Decision:
-    return Decision(
-        kind=one.kind,
-        slug=one.slug,
-        version=one.version,
-        site=one.site,
-        verdict=Verdict.HALTED if one.verdict is Verdict.APPROVED else one.verdict,
-        who=halted.who,
-        at=halted.at,
-        note=halted.note,
-    )
+    return [one for one in items(pending, decided) if is_open(one)]
 
 
 def _told(entry: Entry) -> str:
     return f"{entry.site}: {entry.why or 'it could not be updated'}"
 
 
-def _version(update: Update) -> tuple[str, str, str]:
+def version_of(update: Update) -> tuple[str, str, str]:
     return update.kind, update.slug, update.to or ""

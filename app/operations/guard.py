@@ -51,6 +51,7 @@ from backends.records import (
     Site,
     Started,
     Step,
+    Update,
 )
 
 if TYPE_CHECKING:
@@ -210,6 +211,7 @@ class _Attended:
         self._operation = ""
         self._kind = ""
         self._proof: Proof | None = None
+        self._updates: tuple[Update, ...] = ()
         self._next = 0
         self._launched = False
         self._events: list[AnyEvent] = []
@@ -223,6 +225,7 @@ class _Attended:
         """Launches `intent`, or follows `operation`, over as many connections as it takes."""
         self._operation, self._kind = operation, intent.kind if intent else operation.split("-")[1]
         self._proof = intent.proof if intent else None
+        self._updates = intent.updates if intent else ()
         try:
             while True:
                 try:
@@ -313,6 +316,8 @@ class _Attended:
             who=self._session.who,
         )
         await self._session.journal.operation_began(begun)
+        if self._updates:
+            await ledger.begin(self._session, self._site, self._operation, self._updates)
         if self._proof is not None:
             await self._session.journal.remember(
                 self._site.name, f"proof {self._operation}", self._proof, dt.datetime.now(dt.UTC)
@@ -361,6 +366,10 @@ class _Attended:
     async def _end(self, finished: Finished) -> list[Note]:
         journal, site = self._session.journal, self._site.name
         known = await journal.operation(self._operation)
+        if self._kind == "update" and (known is None or known.outcome is None):
+            # Before it counts as ended: one that is read again later would hold what was let go since.
+            await holding.hold_what_broke(self._session, self._site, self._events)
+            await ledger.remember(self._session, self._site, self._operation, self._events)
         await journal.operation_ended(summarise(self._operation, site, self._kind, self._events))
         await journal.audit(self._session.who, "guard", self._kind, site, finished.outcome.value, finished.detail)
         if self._kind == "drill":
@@ -372,9 +381,6 @@ class _Attended:
             with contextlib.suppress(ModoseruError):
                 await check.inside(self._session, self._site)
         if self._kind == "update":
-            if known is None or known.outcome is None:  # read again later, it would hold what was let go since
-                await holding.hold_what_broke(self._session, self._site, self._events)
-                await ledger.remember(self._session, self._site, self._operation, self._events)
             with contextlib.suppress(ModoseruError):  # WordPress forgets what is pending when it updates
                 await update.pending(self._session, self._site)
         if self._kind == "isolate" and finished.outcome in {Outcome.DONE, Outcome.NEEDS_HAND}:

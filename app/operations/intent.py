@@ -11,7 +11,7 @@ from app.operations.runtime_switch import Switch
 from app.operations.transfer import Bring
 from app.operations.vault_bring import FromVault
 from app.operations.vault_copy import Copy
-from backends.records import Credentials, Site
+from backends.records import Credentials, Site, Update
 
 
 class Proof(Struct, frozen=True, kw_only=True):
@@ -53,6 +53,8 @@ class Intent(Struct, frozen=True, kw_only=True):
     """It is told, when it starts, by which checksums core is to be judged."""
     bring: Bring | None = None
     """Another site's generation that has to be on this site's server first."""
+    updates: tuple[Update, ...] = ()
+    """What an update is to apply, for the ledger."""
     proof: Proof | None = None
     """Of a drill that began in the vault."""
     credentials: Credentials | None = None

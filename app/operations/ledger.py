@@ -8,12 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import Struct
 
 from app.operations import deciding
-from backends.journal_updates import Decision, Entry
+from backends.journal_updates import Entry, Verdict
 from backends.records import AnyEvent, Asked, Inspection, ModoseruError, Note, Site, Update, visible
 
 if TYPE_CHECKING:
+    from app.operations.deciding import Decided
     from app.session import Session
 
 OUTCOMES = {"updated": "applied", "put_back": "put_back", "not_updated": "not_updated", "not_judged": "not_judged"}
@@ -25,12 +27,25 @@ Known = Mapping[tuple[str, str], Update]
 """What was offered, by kind and slug."""
 
 
+class Begun(Struct, frozen=True):
+    """What an update was to apply; kept when it begins, for who sees its end may be another process."""
+
+    updates: tuple[Update, ...]
+
+
+async def begin(session: Session, site: Site, operation: str, updates: Sequence[Update]) -> None:
+    now = dt.datetime.now(dt.UTC)
+    await session.journal.remember(site.name, f"updating {operation}", Begun(tuple(updates)), now)
+
+
 async def remember(session: Session, site: Site, operation: str, events: Sequence[AnyEvent]) -> None:
-    """Of an update that ended. What was offered is the last word of the site before it."""
+    """Of an update that ended. Without its beginning, what was offered is the last word of the site."""
+    begun = await session.journal.recall(site.name, f"updating {operation}", Begun)
     seen = await session.journal.recall(site.name, "inspection", Inspection)
-    offered = {(one.kind, one.slug): one for one in (seen[0].updates if seen else ())}
-    decisions = await session.journal.updates.decisions()
-    entries = [_approved(one, decisions) for one in entries_of(site.name, operation, events, offered)]
+    updates = begun[0].updates if begun else seen[0].updates if seen else ()
+    offered = {(one.kind, one.slug): one for one in updates}
+    decided, now = await deciding.known(session), dt.datetime.now(dt.UTC)
+    entries = [_approved(one, decided) for one in entries_of(site.name, operation, events, offered, now)]
     await session.journal.updates.write(entries)
 
 
@@ -48,13 +63,15 @@ def month(text: str | None, zone: str) -> tuple[dt.datetime, dt.datetime]:
 
 async def not_begun(session: Session, site: Site, updates: Sequence[Update], why: ModoseruError) -> None:
     """Nothing was begun on a site where these were to be applied."""
-    now, decisions = dt.datetime.now(dt.UTC), await session.journal.updates.decisions()
+    now, decided = dt.datetime.now(dt.UTC), await deciding.known(session)
     entries = [_entry(site.name, "", one, "not_begun", now, why=visible(why.message, WHY_MOST)) for one in updates]
-    await session.journal.updates.write([_approved(one, decisions) for one in entries])
+    await session.journal.updates.write([_approved(one, decided) for one in entries])
 
 
-def entries_of(site: str, operation: str, events: Sequence[AnyEvent], offered: Known) -> Iterator[Entry]:
-    """From an update's events. Pure."""
+def entries_of(
+    site: str, operation: str, events: Sequence[AnyEvent], offered: Known, now: dt.datetime
+) -> Iterator[Entry]:
+    """From an update's events, whose clock is the server's: only their differences count. Pure."""
     kind, began, switched = "", None, None
     for event in events:
         if isinstance(event, Asked) and event.subject == "look":
@@ -62,16 +79,24 @@ def entries_of(site: str, operation: str, events: Sequence[AnyEvent], offered: K
         if not isinstance(event, Note) or event.item is None:
             continue
         if event.code == "updating":
-            kind, began, switched = visible(event.text.split(" ")[1], 20), event.at, None
+            kind, began, switched = visible(f"{event.text} ".split(" ")[1], 20), event.at, None
         elif event.code in OUTCOMES:
-            update = offered.get((kind, event.item)) or Update(kind=kind, slug=event.item)
+            update = offered.get((kind, event.item)) or Update(kind=kind, slug=visible(event.item, 200))
             outcome = OUTCOMES[event.code]
-            since = began if outcome == "applied" and kind in IN_PLACE else switched
-            until = switched if outcome == "applied" else event.at
-            away = (until - since).total_seconds() if since is not None and until is not None else 0.0
+            away = _away(kind, outcome, (began, switched, event.at))
             why = event.text.partition(" was put back: ")[2] or event.text.partition(" was not updated: ")[2]
             reason = visible(why, WHY_MOST) if why else None
-            yield _entry(site, operation, update, outcome, event.at, why=reason, unavailable_s=round(away, 3))
+            yield _entry(site, operation, update, outcome, now, why=reason, unavailable_s=away)
+
+
+def _away(kind: str, outcome: str, times: tuple[dt.datetime | None, dt.datetime | None, dt.datetime]) -> float | None:
+    """From when it was taken up, was live, and was done with: for how many seconds at most the site was not right."""
+    began, switched, done = times
+    if outcome == "applied" and kind not in IN_PLACE:
+        return 0.0 if switched is not None else None
+    since = began if kind in IN_PLACE else switched
+    until = switched if outcome == "applied" else done
+    return round((until - since).total_seconds(), 3) if since is not None and until is not None else None
 
 
 def _entry(
@@ -93,9 +118,9 @@ def _entry(
     )
 
 
-def _approved(entry: Entry, decisions: Sequence[Decision]) -> Entry:
+def _approved(entry: Entry, decided: Decided) -> Entry:
     update = Update(kind=entry.kind, slug=entry.slug, to=entry.to)
-    found = deciding.standing(decisions, entry.site, update)
-    if found is None or found.verdict is not deciding.Verdict.APPROVED:
+    found = deciding.standing(decided, entry.site, update)
+    if found is None or found.verdict is not Verdict.APPROVED:
         return entry
     return msgspec.structs.replace(entry, approved_by=found.who, note=found.note)

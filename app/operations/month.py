@@ -22,9 +22,11 @@ from app.waves import Candidate
 from backends.records import AnyEvent, Inspection, ModoseruError, Moment, Operation, Outcome, Site, Update
 
 if TYPE_CHECKING:
-    from app.operations.deciding import Decision, Item
+    from app.operations.deciding import Decided, Item
+    from app.operations.intent import Intent
     from app.operations.update import Pending
     from app.session import Session
+    from backends.journal_updates import Decision
 
 Watch = Callable[[Site, AsyncGenerator[AnyEvent]], Awaitable[Operation | ModoseruError]]
 """Follows one update to its end, where the operator sees it."""
@@ -52,8 +54,6 @@ class Fate(StrEnum):
     """What was approved for it was tried; what of it was put back is in the ledger."""
     FAILED = "failed"
     """Nothing was begun, or all of it was taken back."""
-    RUNNING = "running"
-    """It goes on there, unseen from here."""
 
 
 class Through(Struct, frozen=True, kw_only=True):
@@ -70,6 +70,8 @@ class Waves(Struct, frozen=True, kw_only=True):
     began: Moment
     who: str
     waves: tuple[tuple[str, ...], ...]
+    only: tuple[str, ...] = ()
+    """Slugs: nothing else is sent out."""
     through: dict[str, Through] = {}
     ended: tuple[Moment, ...] = ()
     """When each wave was through."""
@@ -129,26 +131,22 @@ async def progress(session: Session) -> Waves | None:
 async def plan(session: Session, sites: Sequence[Site], only: Sequence[str] = ()) -> Plan:
     """Asks every site. One that is under way keeps its waves; sites that are new to it join the last."""
     pending = await update.pending_of(session, sites)
-    decisions = await session.journal.updates.decisions()
-    chosen = {
-        one.name: tuple(each for each in deciding.approved(decisions, one) if not only or each.slug in only)
-        for one in pending
-    }
-    chosen = {name: of for name, of in chosen.items() if of}
+    decided = await deciding.known(session)
+    chosen = {one.name: of for one in pending if (of := tuple(_approved(decided, one, only)))}
     known = await session.journal.recall_all("inspection", Inspection)
     candidates = [_candidate(site, chosen[site.name], known) for site in sites if site.name in chosen]
     before = await progress(session)
-    if before is None or before.whole:
+    if before is None or before.whole or set(before.only) != set(only):
         now = dt.datetime.now(dt.UTC)
         found = waves.waves(candidates, session.fleet.settings.policy.wave_share)
-        after = Waves(began=now, who=session.who, waves=found)
+        after = Waves(began=now, who=session.who, waves=found, only=tuple(only))
     else:
         after = _joined(before, [one.name for one in candidates], {site.name for site in session.fleet.sites})
     return Plan(
         progress=after,
         updates=chosen,
         unknown=tuple(one for one in pending if one.problem is not None),
-        undecided=tuple(deciding.undecided(pending, decisions)),
+        undecided=tuple(deciding.undecided(pending, decided)),
     )
 
 
@@ -162,11 +160,12 @@ async def run(session: Session, made: Plan, seat: Seat, stop: asyncio.Event | No
         return await _Run(session, made, seat, stop or asyncio.Event()).run()
 
 
-def exit_code(result: Result) -> int:
-    """0: all of it is applied. 1: something is left, or was taken back. 3: a site needs a hand. 130: cancelled."""
+def exit_code(result: Result, made: Plan) -> int:
+    """0: all of it is applied. 1: something is left, was taken back, or is not known. 3: a site needs a hand. 130:
+    cancelled."""
     codes = {Stopped.HAND: 3, Stopped.LEFT: 130, Stopped.CLOSED: 1}
-    through = result.progress.through.values()
-    return codes.get(result.stopped, 0 if all(one.fate is Fate.DONE for one in through) and not result.halted else 1)
+    well = all(one.fate is Fate.DONE for one in result.progress.through.values())
+    return codes.get(result.stopped, 0 if well and not result.halted and not made.unknown else 1)
 
 
 class _Run:
@@ -188,22 +187,29 @@ class _Run:
             if (until := await self._watched_until(number)) is not None:
                 return self._result(Stopped.LEFT, until)
             sites = [self._session.fleet.site(name) for name in left]
-            now = dt.datetime.now(dt.UTC).astimezone(self._zone)
-            if (opened := [site for site in sites if waves.may_update(site.policy, now)]) != sites and not opened:
+            opened = [site for site in sites if self._is_open(site)]
+            if not opened:
+                now = dt.datetime.now(dt.UTC)
                 times = [waves.next_time(site.policy, self._zone, now) for site in sites]
                 return self._result(Stopped.CLOSED, min((one for one in times if one is not None), default=None))
             count = f"{len(opened)} {'site' if len(opened) == 1 else 'sites'}"
             self._seat.tell(f"wave {number + 1} of {len(self._progress.waves)}: {count}")
-            await asyncio.gather(*(self._one(site) for site in opened))
+            ends = await asyncio.gather(*(self._one(site) for site in opened), return_exceptions=True)
+            if (missing := self._progress.wave - len(self._progress.ended)) > 0:
+                ended = (*self._progress.ended, *[dt.datetime.now(dt.UTC)] * missing)
+                self._progress = msgspec.structs.replace(self._progress, ended=ended)
+                await self._keep()
+            for end in ends:
+                if isinstance(end, BaseException):
+                    raise end
             if self._hand:
                 return self._result(Stopped.HAND)
             if self._stop.is_set():
                 return self._result(Stopped.LEFT)
-            if self._progress.wave > number:
-                ended = (*self._progress.ended, dt.datetime.now(dt.UTC))
-                self._progress = msgspec.structs.replace(self._progress, ended=ended)
-                await self._keep()
         return self._result(Stopped.THROUGH)
+
+    def _is_open(self, site: Site) -> bool:
+        return waves.may_update(site.policy, dt.datetime.now(dt.UTC).astimezone(self._zone))
 
     def _result(self, stopped: Stopped, until: dt.datetime | None = None) -> Result:
         return Result(stopped=stopped, progress=self._progress, halted=tuple(self._halted), until=until)
@@ -223,55 +229,96 @@ class _Run:
         return until if self._stop.is_set() else None
 
     async def _one(self, site: Site) -> None:
-        """The site's turn, once its server has room for it."""
+        """The site's turn, once its server has room for it; the window may have closed by then."""
         server = self._servers.setdefault(site.account[:2], asyncio.Semaphore(self._policy.wave_per_server))
         async with server, self._turns:
-            if self._stop.is_set() or self._hand:
+            if self._stopping or not self._is_open(site):
                 return
-            through = await self._update(site)
+            try:
+                through = await self._update(site)
+            except BaseException:
+                self._stop.set()  # a defect must not leave others beginning behind it
+                raise
+        if through is None:
+            self._stop.set()  # what became of it is not known: the next wave would go on without its judgement
+            return
         self._progress = msgspec.structs.replace(self._progress, through={**self._progress.through, site.name: through})
         await self._keep()
 
-    async def _update(self, site: Site) -> Through:
-        for running in await self._session.journal.operations(site.name, running=True):
-            if running.kind == "update":
-                # Begun before it was left: it is this site's turn that goes on.
-                return self._ended(await self._seat.watch(site, guard.follow(self._session, site, running.operation)))
-        chosen: Sequence[Update] = self._made.updates.get(site.name, ())
-        try:
-            guard.writable(self._session, site, "nothing is updated")
-            decisions = await self._session.journal.updates.decisions()
-            wanted = {(one.kind, one.slug) for one in chosen}
-            pending = update.Pending(name=site.name, updates=await update.pending(self._session, site))
-            chosen = [one for one in deciding.approved(decisions, pending) if (one.kind, one.slug) in wanted]
-            if not chosen:
-                return Through(fate=Fate.DONE, why="nothing of what is approved is pending there")
-            slugs = [one.slug for one in chosen]
-            intent = await update.plan(self._session, site, slugs, pending.updates)
-        except ModoseruError as error:
-            await ledger.not_begun(self._session, site, chosen, error)
-            return Through(fate=Fate.FAILED, why=error.message)
-        ended = await self._seat.watch(site, guard.start(self._session, intent, confirmed=True))
-        if isinstance(ended, ModoseruError) and ended.code not in {"lost_sight", "left_running"}:
-            await ledger.not_begun(self._session, site, chosen, ended)
-        through = self._ended(ended)
-        for one in chosen:
-            if halted := await deciding.halt_where_due(self._session, one, self._policy.wave_tolerated):
-                self._halted.append(halted)
-                self._seat.tell(f"{one.slug} {one.to or ''} is halted everywhere: {halted.note}")
-        return through
+    @property
+    def _stopping(self) -> bool:
+        return self._stop.is_set() or self._hand
 
-    def _ended(self, ended: Operation | ModoseruError) -> Through:
+    async def _update(self, site: Site) -> Through | None:
+        """What became of it; None where nobody knows yet, or where nothing was begun because it was stopped."""
+        if not await self._followed(site):
+            return None
+        intent = await self._planned(site)
+        if isinstance(intent, Through):
+            return intent
+        if self._stopping:
+            return None
+        ended = await self._seat.watch(site, guard.start(self._session, intent, confirmed=True))
+        await self._halt(intent.updates)
+        if _unseen(ended):
+            return None
         if isinstance(ended, ModoseruError):
-            unseen = ended.code in {"lost_sight", "left_running"}
-            return Through(fate=Fate.RUNNING if unseen else Fate.FAILED, why=ended.message)
+            await ledger.not_begun(self._session, site, intent.updates, ended)
+            return Through(fate=Fate.FAILED, why=ended.message)
         self._hand = self._hand or ended.outcome is Outcome.NEEDS_HAND
         fate = Fate.DONE if ended.outcome is Outcome.DONE else Fate.FAILED
         return Through(fate=fate, operation=ended.operation, why=ended.detail)
 
+    async def _followed(self, site: Site) -> bool:
+        """An update that runs there already, begun before it was left or by somebody else, is seen to its end first."""
+        for running in await self._session.journal.operations(site.name, running=True):
+            if running.kind == "update":
+                ended = await self._seat.watch(site, guard.follow(self._session, site, running.operation))
+                if _unseen(ended):
+                    return False
+                await self._halt(self._made.updates.get(site.name, ()))
+        return True
+
+    async def _planned(self, site: Site) -> Intent | Through:
+        chosen: Sequence[Update] = self._made.updates.get(site.name, ())
+        try:
+            guard.writable(self._session, site, "nothing is updated")
+            pending = update.Pending(name=site.name, updates=await update.pending(self._session, site))
+            while chosen := await self._chosen(pending):
+                intent = await update.plan_of(self._session, site, chosen, pending.updates or ())
+                if chosen == await self._chosen(pending):  # what was halted meanwhile is left out
+                    return intent
+        except ModoseruError as error:
+            await ledger.not_begun(self._session, site, chosen, error)
+            return Through(fate=Fate.FAILED, why=error.message)
+        return Through(fate=Fate.DONE, why="nothing of what is approved is pending there")
+
+    async def _chosen(self, pending: Pending) -> list[Update]:
+        """What of a site is approved at this moment; of one that was planned, no more than that."""
+        found = _approved(await deciding.known(self._session), pending, self._progress.only)
+        planned = {(one.kind, one.slug) for one in self._made.updates.get(pending.name, ())}
+        return [one for one in found if not planned or (one.kind, one.slug) in planned]
+
+    async def _halt(self, tried: Sequence[Update]) -> None:
+        for one in tried:
+            if halted := await deciding.halt_where_due(self._session, one, self._policy.wave_tolerated):
+                self._halted.append(halted)
+                self._seat.tell(f"{one.slug} {one.to or ''} is halted everywhere: {halted.note}")
+
     async def _keep(self) -> None:
         await self._session.journal.remember("", NAME, self._progress, dt.datetime.now(dt.UTC))
         self._seat.moved(self._progress)
+
+
+def _unseen(ended: Operation | ModoseruError) -> bool:
+    """Whether it goes on unseen, or was cancelled: begun again it is this site's turn once more."""
+    if isinstance(ended, ModoseruError):
+        return ended.code in {"lost_sight", "left_running", "cancelled"}
+    return ended.outcome in {None, Outcome.CANCELLED}
+
+
+def _approved(decided: Decided, pending: Pending, only: Sequence[str]) -> list[Update]:
+    return [one for one in deciding.approved(decided, pending) if not only or one.slug in only]
 
 
 def _candidate(site: Site, chosen: Sequence[Update], known: dict[str, tuple[Inspection, dt.datetime]]) -> Candidate:

@@ -79,12 +79,13 @@ async def _asked(session: Session, site: Site) -> Judged:
 
 def in_order(updates: Sequence[Update]) -> list[Update]:
     """Each behind what it needs, otherwise by kind and name. Pure; a circle of needs is cut somewhere."""
-    left = {one.slug: one for one in sorted(updates, key=lambda one: (ORDER.get(one.kind, 9), one.slug), reverse=True)}
+    ordered = sorted(updates, key=lambda one: (ORDER.get(one.kind, 9), one.slug), reverse=True)
+    left = {(one.kind, one.slug): one for one in ordered}
     found: list[Update] = []
 
     def take(one: Update) -> None:
         for slug in one.needs:
-            if (needed := left.pop(slug, None)) is not None:
+            if (needed := left.pop(("plugin", slug), None)) is not None:
                 take(needed)
         found.append(one)
 
@@ -98,20 +99,27 @@ async def _pages(session: Session, site: Site) -> Sequence[str]:
     return site.web.pages or await session.agent(site).pages()
 
 
-async def plan(
-    session: Session, site: Site, slugs: Sequence[str] | None = None, offered: Sequence[Update] | None = None
-) -> Intent:
-    """The pending updates named by `slugs`, or all of them. `offered`: what was pending a moment ago, else it is asked.
+async def plan(session: Session, site: Site, slugs: Sequence[str] | None = None) -> Intent:
+    """The pending updates named by `slugs`, or all of them.
 
     Raises ModoseruError: nothing_to_update, unknown_item, held, blocked, already_failing, and as `pending` does.
     """
-    offered = await pending(session, site) if offered is None else offered
+    offered = await pending(session, site)
     unknown = sorted(set(slugs or ()) - {one.slug for one in offered})
     if unknown:
         raise ModoseruError(
             "unknown_item", f"no update of {', '.join(unknown)} is offered to {site.name}", "see modoseru updates"
         )
-    chosen = in_order([one for one in offered if (one.held is None if slugs is None else one.slug in slugs)])
+    chosen = [one for one in offered if (one.held is None if slugs is None else one.slug in slugs)]
+    return await plan_of(session, site, chosen, offered)
+
+
+async def plan_of(session: Session, site: Site, wanted: Sequence[Update], offered: Sequence[Update]) -> Intent:
+    """These of what was `offered` a moment ago.
+
+    Raises ModoseruError: nothing_to_update, held, blocked, already_failing.
+    """
+    chosen = in_order(wanted)
     holding.refuse_held(site, chosen)
     if not chosen:
         hint = f"what is pending is held: see modoseru updates {site.name}" if offered else ""
@@ -134,6 +142,7 @@ async def plan(
         site=site,
         verb="update",
         makes_generation=True,
+        updates=tuple(chosen),
         request=await retention(session, site)
         | {
             "front": expected.title,

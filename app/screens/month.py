@@ -15,9 +15,10 @@ from textual.widgets import OptionList, Static
 
 from app.actions import Place, bindings, keys
 from app.monthly import Monthly, Row
-from app.operations.deciding import Item, Verdict, standing
+from app.operations.deciding import Item, standing
 from app.operations.month import Fate, Waves
 from app.screens.choice import Choice
+from backends.journal_updates import Verdict
 from backends.records import Update
 from widgets import words
 from widgets.cells import Cell, Line, Tone, fit, folded, said
@@ -26,11 +27,12 @@ from widgets.paint import paint
 from widgets.sentences import told
 
 if TYPE_CHECKING:
-    from app.operations.deciding import Decision
+    from app.operations.deciding import Decided
+    from backends.journal_updates import Decision
 
 VERDICTS = {Verdict.APPROVED: mark("approved"), Verdict.SKIPPED: mark("skipped"), Verdict.HALTED: mark("halted")}
 GLYPHS = {Verdict.APPROVED: "✔", Verdict.SKIPPED: "–", Verdict.HALTED: "✖"}
-FATES = {Fate.DONE: Cell("✔ ", Tone.GOOD), Fate.FAILED: Cell("✖ ", Tone.BAD), Fate.RUNNING: Cell("↻ ", Tone.WARN)}
+FATES = {Fate.DONE: Cell("✔ ", Tone.GOOD), Fate.FAILED: Cell("✖ ", Tone.BAD)}
 ABOUT_MOST = 8
 """Lines about one item, and as many about the waves: the list keeps the rest of the screen."""
 
@@ -116,7 +118,7 @@ class Month(Choice[Row]):
         before, items = self.row, self._monthly.items()
         rows = [row for item in items for row in self._rows(item)]
         width = self.query_one(OptionList).scrollable_content_region.width or 80
-        lines = [_line(row, width, self._monthly.decisions) for row in rows]
+        lines = [_line(row, width, self._monthly.known) for row in rows]
         if lines != self._lines:
             self._lines = lines
             self.offer(rows, lines)
@@ -161,7 +163,7 @@ class Month(Choice[Row]):
         lines: list[Line] = [(Cell(f"{said(item.name or item.slug, 60)}: ", Tone.STRONG), Cell(where + more))]
         if item.security:
             lines.append((Cell(f"! {tr('security')}", Tone.WARN),))
-        found = standing(self._monthly.decisions, row.site or "", _update(item))
+        found = standing(self._monthly.known, row.site or "", _update(item))
         if found is not None:
             age = words.ago(found.at, self._now())
             by = tr("{verdict} by {who}, {age}", verdict=tr(VERDICTS[found.verdict]), who=said(found.who, 60), age=age)
@@ -193,9 +195,9 @@ def _waves_line(progress: Waves, *, running: bool) -> Line:
     return tuple(cells)
 
 
-def _line(row: Row, width: int, decisions: Sequence[Decision]) -> str:
+def _line(row: Row, width: int, decided: Decided) -> str:
     item = row.item
-    found = standing(decisions, row.site or "", _update(item))
+    found = standing(decided, row.site or "", _update(item))
     verdict = f"{GLYPHS[found.verdict]} {tr(VERDICTS[found.verdict])}" if found else f"? {tr('undecided')}"
     if row.site is not None:
         held = f"  ! {tr('held')}" if row.site in item.held else ""

@@ -9,11 +9,12 @@ from collections.abc import AsyncGenerator, Sequence
 import msgspec
 
 from app.operations.credentials import CredentialsWanted
-from app.operations.deciding import Decision, Item, Verdict
+from app.operations.deciding import Decided, Item
 from app.operations.intent import Intent
 from app.operations.month import Plan, Result, Seat, Stopped, Waves
 from app.operations.post import Found
 from backends.agent.client import Access
+from backends.journal_updates import Decision, Verdict
 from backends.records import (
     AnyEvent,
     Blocker,
@@ -155,8 +156,8 @@ class FakeDesk:
             typed=self.typed,
         )
 
-    async def month(self) -> tuple[list[Decision], Waves | None]:
-        return self.decisions, self.progress
+    async def month(self) -> tuple[Decided, Waves | None]:
+        return {(one.kind, one.slug, one.version, one.site): one for one in self.decisions}, self.progress
 
     async def decide(self, item: Item, site: str | None, verdict: Verdict, note: str) -> None:
         self.calls.append(("decide", item.slug, item.to, site, verdict, note))

@@ -7,11 +7,11 @@ import datetime as dt
 import msgspec
 from textual.widgets import Button, OptionList
 
-from app.operations.deciding import Verdict
 from app.operations.month import Fate, Plan, Stopped, Through, Waves
 from app.screens.confirm import Confirm
 from app.screens.month import Month
 from app.screens.note import AskNote
+from backends.journal_updates import Verdict
 from backends.records import Outcome, Update
 from tests.app.dashboard_desk import FakeDesk
 from tests.app.dashboard_pilot import feed, opened, told, until

@@ -21,9 +21,9 @@ import msgspec
 from app import session as sessions
 from app.demo.fleet import embedded
 from app.operations import deciding, month, summary
-from app.operations.deciding import Verdict
 from app.operations.update import pending_of
 from app.session import Session
+from backends.journal_updates import Verdict
 from backends.records import AnyEvent, ModoseruError, Operation, Policy, Site
 from tests.bench.measure import FactRow, Row, in_turns
 from tests.bench.visitors import Visits, visiting

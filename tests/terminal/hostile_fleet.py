@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from app.dashboard import Dashboard
-from app.operations.deciding import Decision, Verdict
 from app.operations.intent import Intent
 from app.operations.month import Fate, Through, Waves
+from backends.journal_updates import Decision, Verdict
 from backends.records import (
     Answered,
     AnyEvent,

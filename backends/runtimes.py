@@ -8,7 +8,7 @@ from msgspec import Meta, Struct, field
 
 BinaryPath = Annotated[str, Meta(pattern=r"^/[A-Za-z0-9_./+-]{1,300}\Z")]
 """It becomes a word of a command on the operator's machine."""
-Version = Annotated[str, Meta(pattern=r"^[0-9]{1,2}\.[0-9]{1,3}[!-~]{0,40}\Z")]
+Version = Annotated[str, Meta(pattern=r"^[0-9]{1,2}\.[0-9]{1,3}(\.[!-~]{0,40})?\Z")]
 
 
 class Binary(Struct, frozen=True, kw_only=True):

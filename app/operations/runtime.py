@@ -77,7 +77,10 @@ def wanted(site: Site, trial: Trial, known: Known) -> Switch:
         why = f": {first.slug}: {first.message}" if first else ""
         hint = f"see modoseru runtime {site.name} --php {trial.path}"
         raise ModoseruError("impossible", f"{site.name} does not run under PHP {trial.to}{why}", hint)
-    version = known.web or trial.from_
+    version = known.web
+    if version is None:
+        hint = "let /modoseru-….php in its document root answer visitors"
+        raise ModoseruError("php_unseen", f"which PHP answers visitors of {site.name} was not seen", hint)
     same = [one for one in known.binaries if one.version and minor(one.version) == minor(version)]
     now = next((one.path for one in same if one.path == trial.now), same[0].path if same else trial.now)
     if now == trial.path:

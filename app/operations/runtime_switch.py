@@ -65,7 +65,8 @@ def filled(words: tuple[str, ...], site: Site, php: str, version: str) -> list[s
 
 def minor(version: str) -> str:
     """`8.3` of `8.3.4`. Pure."""
-    return ".".join(version.split(".")[:2])
+    found = re.match(r"[0-9]+\.[0-9]+", version)
+    return found[0] if found else ""
 
 
 async def baseline(session: Session, site: Site) -> Expected:
@@ -95,7 +96,9 @@ async def web_version(session: Session, site: Site) -> str | None:
 async def judged(session: Session, site: Site, expected: Expected, version: str) -> look.Judgement:
     """Whether the pages are as they were, and the web runs that PHP."""
     found = await _web_comes_to(session, site, version)
-    if found is not None and minor(found) != minor(version):
+    if found is None:
+        return look.Judgement(False, "which PHP answers visitors was not seen")
+    if minor(found) != minor(version):
         return look.Judgement(False, f"the web runs PHP {found}, not {minor(version)}")
     token = await session.agent(site).page()
     asked = Asked(at=dt.datetime.now(dt.UTC), number=0, subject="look", token=token, expect=expected)
@@ -131,6 +134,8 @@ async def switch(session: Session, site: Site, wanted: Switch) -> AsyncGenerator
         cancelled, why = True, "it was cancelled"
     except ModoseruError as error:
         why = error.message
+    except Exception as error:
+        why = f"this is a defect of Modoseru: {type(error).__name__}: {error}"
     if not why:
         detail = f"PHP {wanted.from_} → {wanted.to}: {found.detail}"
         yield _finished(Outcome.DONE, detail, hint=f'set [server] php = "{wanted.path}"')

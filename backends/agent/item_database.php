@@ -42,7 +42,8 @@ function close_item_window(Operation $operation, $i, $wait_s)
             $tables = $was->current()['tables'];
             $now = definitions($database);
             $was->next();
-            yield ['made' => array_diff_key($now, $tables), 'late' => time() - filemtime($before) > ITEM_WINDOW_S,
+            yield ['made' => counted($database, array_diff_key($now, $tables)), 'gone' => (bool) array_diff_key($tables, $now),
+                'late' => time() - filemtime($before) > ITEM_WINDOW_S,
                 'altered' => array_keys(array_filter($tables, function ($sql, $name) use ($now) {
                     return ($now[$name] ?? null) !== $sql;
                 }, ARRAY_FILTER_USE_BOTH))];
@@ -109,13 +110,11 @@ function changes_back(Database $database, $path)
         $change = $lines->current();
         $told[!$tables['late'] && option_back($database, $change) ? 'back' : 'left'][] = ($change['was'] ?? $change['is'])['name'];
     }
-    $now = $tables['made'] ? definitions($database) : [];
-    foreach (array_intersect_assoc($tables['made'], $now) as $name => $sql) {
-        if (!$tables['late'] && strncmp($sql, 'CREATE TABLE', 12) === 0 && dropped($database, $name)) {
-            $told['dropped'][] = $name;
-        } else {
-            $told['made'][] = $name;
-        }
+    $now = $tables['made'] ? counted($database, array_intersect_key(definitions($database), $tables['made'])) : [];
+    foreach (array_intersect_key($tables['made'], $now) as $name => $sql) {
+        // One that is gone may live on in one that was made, and rows that came since are somebody's.
+        $ours = !$tables['late'] && !$tables['gone'] && $now[$name] === $sql && strncmp($sql, 'CREATE TABLE', 12) === 0;
+        $told[$ours && dropped($database, $name) ? 'dropped' : 'made'][] = $name;
     }
     return $told;
 }
@@ -156,11 +155,33 @@ function dropped(Database $database, $name)
     }
 }
 
-/** The statements that create the site's tables and views, without the numbers that go on by themselves. */
+/** Each definition with the number of rows behind it. */
+function counted(Database $database, array $definitions)
+{
+    foreach ($definitions as $name => $sql) {
+        try {
+            $definitions[$name] = "$sql " . $database->one('SELECT COUNT(*) FROM ' . Database::name($name));
+        } catch (mysqli_sql_exception $e) {
+            if (in_array($e->getCode(), DATABASE_AWAY, true)) {
+                throw $e;
+            }
+        }
+    }
+    return $definitions;
+}
+
+/**
+ * The statements that create the site's tables and views, without the numbers that go on by themselves; the names alone where
+ * there are very many.
+ */
 function definitions(Database $database)
 {
     $found = [];
-    foreach (array_slice($database->tables(), 0, ITEM_TABLES_MOST, true) as $name => $facts) {
+    $tables = $database->tables();
+    if (count($tables) > ITEM_TABLES_MOST) {
+        return array_fill_keys(array_keys($tables), '');
+    }
+    foreach ($tables as $name => $facts) {
         try {
             $sql = (string) $database->link->query(($facts['view'] ? 'SHOW CREATE VIEW ' : 'SHOW CREATE TABLE ') . Database::name($name))->fetch_row()[1];
         } catch (mysqli_sql_exception $e) {

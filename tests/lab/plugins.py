@@ -89,7 +89,18 @@ MIGRATION = """add_action('init', function () {
         throw new Error('migrated, and broken');
     }
 });"""
-MADE = (GOOD, SLOW, FORM, MIGRATING, *JOURNEYS, *FAULTS, *INNER, *OTHER_PHP)
+RENAMING = "renaming-plugin"
+"""Its 1.1 gives its table another name at the first request, and then fails on the web."""
+RENAME = """add_action('init', function () {
+    global $wpdb;
+    if ($wpdb->get_var("SHOW TABLES LIKE '{$wpdb->prefix}renaming_rows'")) {
+        $wpdb->query("RENAME TABLE {$wpdb->prefix}renaming_rows TO {$wpdb->prefix}renaming_new");
+    }
+    if (PHP_SAPI !== 'cli') {
+        throw new Error('renamed, and broken');
+    }
+});"""
+MADE = (GOOD, SLOW, FORM, MIGRATING, RENAMING, *JOURNEYS, *FAULTS, *INNER, *OTHER_PHP)
 THEME = "good-theme"
 VERSIONS = ("1.0", "1.1")
 
@@ -134,7 +145,7 @@ def build_packages(folder: Path) -> None:
 
 
 def _plugin(slug: str, version: str) -> dict[str, str]:
-    broken = {**FAULTS, **INNER, MIGRATING: MIGRATION}
+    broken = {**FAULTS, **INNER, MIGRATING: MIGRATION, RENAMING: RENAME}
     body = broken[slug] if slug in broken and version == "1.1" else HEAD.format(slug=slug, version=version)
     if slug in JOURNEYS:
         good = version == "1.0"

@@ -12,7 +12,7 @@ from app.operations import back, update
 from app.operations.update import in_order
 from backends.records import Update
 from tests.lab import Lab, LabSite
-from tests.lab.plugins import CONTACT, FAULTS, FORM, GOOD, INNER, MIGRATING, SHOP
+from tests.lab.plugins import CONTACT, FAULTS, FORM, GOOD, INNER, MIGRATING, RENAMING, SHOP
 from tests.operations.program import Program, Visitor
 
 pytestmark = pytest.mark.lab
@@ -328,3 +328,19 @@ def test_a_login_page_that_failed_before_is_no_reason_to_put_anything_back(
     closed = "<?php add_action('login_init', function () { http_response_code(500); exit('closed'); });\n"
     (site.root / "wp-content/mu-plugins/login.php").write_text(closed)
     assert program("update", site.name, "--yes", "--json").json["detail"] == f"updated: plugin {GOOD}"
+
+
+def test_rows_that_a_failed_update_moved_into_a_table_of_its_own_are_not_dropped(
+    lab: Lab, fresh_site: Fresh, program: Program
+) -> None:
+    site = fresh_site("minato.example")
+    lab.put_plugin(site, RENAMING)
+    rows = f"{site.db_prefix}renaming_rows"
+    lab.sql(site, f"CREATE TABLE `{rows}` (id int PRIMARY KEY)")
+    lab.sql(site, f"INSERT INTO `{rows}` VALUES (1), (2)")
+    lab.wporg.offer({RENAMING: "1.1"})
+    done = program("update", site.name, "--yes", "--json", "--progress", "json", code=1)
+    notes = {one["code"]: one["text"] for one in done.events if one["type"] == "note"}
+    assert notes["tables_left"].endswith(f": {site.db_prefix}renaming_new")
+    assert notes["tables_altered"].endswith(f": {rows}")
+    assert lab.sql(site, f"SELECT COUNT(*) FROM `{site.db_prefix}renaming_new`") == [("2",)]

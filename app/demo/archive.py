@@ -12,6 +12,7 @@ import io
 import json
 import shutil
 import tarfile
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -101,14 +102,18 @@ class Archive:
         return sorted((name for name in found if (self.folder / name / SUMMARY).exists()), reverse=True)
 
     def _write_history(self) -> None:
+        """All of it at once: a reader of the same moment sees it whole or writes it itself."""
         if self.folder.is_dir():
             return
-        self.folder.mkdir(parents=True, mode=0o700)
+        self.folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        written = Path(tempfile.mkdtemp(prefix=".history-", dir=self.folder.parent))
         for generation in past(self.site.character, self.site.birth):
-            (self.folder / generation.id).mkdir()
-            self.write(
-                self.folder / generation.id, sealed(Summary(generation=generation), self._past(generation.created))
-            )
+            (written / generation.id).mkdir()
+            self.write(written / generation.id, sealed(Summary(generation=generation), self._past(generation.created)))
+        try:
+            written.rename(self.folder)
+        except OSError:
+            shutil.rmtree(written)
 
     def summary(self, name: str) -> Summary:
         self._write_history()

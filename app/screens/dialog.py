@@ -63,6 +63,11 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
             return True
         return BY_ID[action].place is Place.MOVE and self.move(action)
 
+    @property
+    def is_built(self) -> bool:
+        """Whether its last widget is there: an operation may move on while it opens."""
+        return self.is_mounted and bool(self.query(KeyLine))
+
     def renew(self) -> None:
         """An operation has moved on: show it, where this dialog tells of one."""
 

@@ -55,7 +55,7 @@ class Log(Scrolled):
 
     def renew(self) -> None:
         """Show the events that have come since, and how far it is."""
-        if not self.is_mounted:
+        if not self.is_built:
             return
         events = len(self._job.events) + (self._job.error is not None)
         if events != self._written:

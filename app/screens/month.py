@@ -113,7 +113,7 @@ class Month(Choice[Row]):
 
     def renew(self) -> None:
         """Show what is known now; the cursor stays on its row."""
-        if not self.is_mounted:
+        if not self.is_built:
             return
         before, items = self.row, self._monthly.items()
         rows = [row for item in items for row in self._rows(item)]

@@ -229,6 +229,17 @@ SHAPES: dict[str, Any] = {
         "identity": [{"name": str, "then": [str], "now": [str]}],
         "truncated": [str],
         "warnings": [BLOCKER],
+        "plugins": [
+            {
+                "slug": str,
+                "version": str,
+                "state": one_of("published", "altered", "unknown"),
+                "why": str,
+                "altered": int,
+                "added": int,
+            }
+        ],
+        "ignored": [{"path": str, "why": str, "files": int}],
         "full": bool,
     },
     "restore --dry-run": {

@@ -151,14 +151,14 @@ class _Story:
         """The one who watched has gone: nobody else does the work."""
         if not any(isinstance(event, Finished) for event in self._events):
             told = _finished(Outcome.CANCELLED, intent, "the program that did it ended")
-            await self.ended(_as_left(self._kind, told))
+            await self.ended(_as_left(self._kind, self._site, told))
 
 
-def _as_left(kind: str, ended: Finished) -> Finished:
+def _as_left(kind: str, site: Site, ended: Finished) -> Finished:
     """Nobody saw whether a switch of PHP was made, or was taken back."""
     if kind != "switch":
         return ended
-    hint = "see under which PHP the site runs: modoseru runtime SITE --check"
+    hint = f"see under which PHP the site runs: modoseru runtime {site.name}"
     return msgspec.structs.replace(ended, outcome=Outcome.NEEDS_HAND, hint=hint)
 
 
@@ -208,7 +208,7 @@ async def _bury(session: Session, site: Site) -> None:
                 detail="the program that did it was killed",
                 hint="begun again, it goes on from the last piece that arrived",
             )
-            dead = _as_left(one.kind, dead)
+            dead = _as_left(one.kind, site, dead)
             await journal.record_event(one.operation, dead)
             await journal.operation_ended(
                 summarise(one.operation, site.name, one.kind, await journal.events(one.operation))

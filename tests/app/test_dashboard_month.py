@@ -5,8 +5,10 @@ from __future__ import annotations
 import datetime as dt
 
 import msgspec
+from textual.pilot import Pilot
 from textual.widgets import Button, OptionList
 
+from app.dashboard import Dashboard
 from app.operations.month import Fate, Plan, Stopped, Through, Waves
 from app.screens.confirm import Confirm
 from app.screens.month import Month
@@ -31,12 +33,17 @@ def lines(month: Month) -> list[str]:
     return [" ".join(line.split()) for line in month.plain.splitlines()]
 
 
+async def shown_month(app: Dashboard, pilot: Pilot[None]) -> Month:
+    """The view, with both items of the fleet."""
+    await pilot.press("M")
+    await until(pilot, lambda: isinstance(app.screen, Month) and app.screen.query_one(OptionList).option_count == 2)
+    assert isinstance(app.screen, Month)
+    return app.screen
+
+
 async def test_items_are_counted_over_the_fleet_and_what_closes_a_hole_comes_first() -> None:
     async with opened(desk()) as (app, _, pilot):
-        await pilot.press("M")
-        await until(pilot, lambda: isinstance(app.screen, Month) and app.screen.query_one(OptionList).option_count == 2)
-        month = app.screen
-        assert isinstance(month, Month)
+        month = await shown_month(app, pilot)
         assert lines(month) == [
             "! Shop 9.1 → 9.4 1 site ? undecided",
             "Forms 5.9 → 6.0 2 sites ? undecided",
@@ -50,10 +57,7 @@ async def test_items_are_counted_over_the_fleet_and_what_closes_a_hole_comes_fir
 
 async def test_a_key_decides_about_the_row_under_the_cursor_with_a_note() -> None:
     async with opened(desk()) as (app, made, pilot):
-        await pilot.press("M")
-        await until(pilot, lambda: isinstance(app.screen, Month) and app.screen.query_one(OptionList).option_count == 2)
-        month = app.screen
-        assert isinstance(month, Month)
+        month = await shown_month(app, pilot)
         await pilot.press("j", "a")
         await until(pilot, lambda: isinstance(app.screen, AskNote))
         await pilot.press(*"read", "enter")
@@ -80,8 +84,7 @@ async def test_a_key_decides_about_the_row_under_the_cursor_with_a_note() -> Non
 
 async def test_escape_decides_nothing() -> None:
     async with opened(desk()) as (app, made, pilot):
-        await pilot.press("M")
-        await until(pilot, lambda: isinstance(app.screen, Month) and app.screen.query_one(OptionList).option_count == 2)
+        await shown_month(app, pilot)
         await pilot.press("a")
         await until(pilot, lambda: isinstance(app.screen, AskNote))
         await pilot.press("escape")
@@ -97,8 +100,7 @@ def planned(*names: str) -> Plan:
 async def test_waves_want_the_number_of_sites_typed_and_cancel_has_the_focus() -> None:
     async with opened(desk()) as (app, made, pilot):
         made.planned = planned("a.example", "b.example")
-        await pilot.press("M")
-        await until(pilot, lambda: isinstance(app.screen, Month) and app.screen.query_one(OptionList).option_count == 2)
+        await shown_month(app, pilot)
         await pilot.press("w")
         await until(pilot, lambda: isinstance(app.screen, Confirm) and bool(app.screen.query_one("#word").display))
         assert app.screen.query_one("#go", Button).disabled
@@ -146,8 +148,7 @@ async def test_nothing_approved_is_said_and_a_refusal_closes_the_prompt() -> Non
 
 async def test_read_only_looks_and_decides_nothing() -> None:
     async with opened(desk(read_only=True)) as (app, made, pilot):
-        await pilot.press("M")
-        await until(pilot, lambda: isinstance(app.screen, Month) and app.screen.query_one(OptionList).option_count == 2)
+        await shown_month(app, pilot)
         await pilot.press("a", "s", "h", "l", "w")
         await pilot.pause()
         assert isinstance(app.screen, Month)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import json
 import ssl
@@ -50,11 +51,11 @@ class Api:
         self.answer = answer
 
 
-@pytest_asyncio.fixture
-async def api() -> AsyncIterator[Api]:
+@contextlib.asynccontextmanager
+async def serving(path: str) -> AsyncIterator[Api]:
     made = Api()
     application = web.Application()
-    application.router.add_get("/core/checksums/1.0/", made.handle)
+    application.router.add_get(path, made.handle)
     runner = web.AppRunner(application)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -62,6 +63,12 @@ async def api() -> AsyncIterator[Api]:
     made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     yield made
     await runner.cleanup()
+
+
+@pytest_asyncio.fixture
+async def api() -> AsyncIterator[Api]:
+    async with serving("/core/checksums/1.0/") as made:
+        yield made
 
 
 def publisher(api: Api, **more: Any) -> Publisher:
@@ -218,16 +225,8 @@ TEXT = f"plugin forms 1.2\n{ONE} forms.php\n{ONE},{OTHER} js/a b.js\n".encode()
 
 @pytest_asyncio.fixture
 async def downloads() -> AsyncIterator[Api]:
-    made = Api()
-    application = web.Application()
-    application.router.add_get("/plugin-checksums/forms/1.2.json", made.handle)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield made
-    await runner.cleanup()
+    async with serving("/plugin-checksums/forms/1.2.json") as made:
+        yield made
 
 
 def of_plugins(downloads: Api, **more: Any) -> Publisher:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PAGES = ("wp-login.php", "wp-json/")
 """Beside the front page: the login and the REST root, each of which another part of WordPress answers."""
+CRON = "wp-cron.php"
 TIMEOUT = 20.0
 WATCHED = ("the front page", "PHP files", "PHP files among the uploads", "static files")
 CLOSED_EVERY = 1.0
@@ -30,6 +31,8 @@ OBEYED = 4.0
 """Seconds after which a server that goes by .htaccess has read it: it does at each request."""
 REACHED = 10.0
 """Seconds for which a site that does not answer is asked again."""
+LOG_NAMED = 4096
+"""Bytes of the longest path (PATH_MAX, limits.h)."""
 REMEMBERED = 330.0
 """Seconds for which php-fpm may go by an earlier .user.ini (user_ini.cache_ttl, 300), with room."""
 _PROBE = re.compile(r"(?:[A-Za-z0-9_-]+/){0,8}modoseru-[0-9a-f]{32}")
@@ -48,8 +51,32 @@ async def before(session: Session, site: Site, *, spares: bool = False) -> Expec
     health = await _health(session, site)
     front = health.pages[0] if health.pages else PageLook(url=site.url, problem=health.problem)
     failing = tuple(path for path, page in zip(PAGES, health.pages[1:], strict=False) if page.problem)
+    if spares and await _cron_fails(session, site):
+        failing += (CRON,)
     seen = front.http_status is not None
     return Expected(title=front.title, before=front.problem, seen=seen, failing=failing if spares else ())
+
+
+async def error_log(session: Session, site: Site) -> str | None:
+    """Where PHP on the web writes its errors, by a one-time page; None where that was not told."""
+    answer = await _told_by_web(session, site)
+    told = answer.get("log") if answer else None
+    return told if isinstance(told, str) and 0 < len(told) < LOG_NAMED else None
+
+
+async def web_version(session: Session, site: Site) -> str | None:
+    """Which PHP answers visitors, by a one-time page; None where it was not seen."""
+    answer = await _told_by_web(session, site)
+    told = answer.get("php") if answer else None
+    # It becomes a word of the host's command.
+    return told if isinstance(told, str) and re.fullmatch(r"[0-9]{1,2}\.[0-9]{1,3}\.[!-~]{1,40}", told) else None
+
+
+async def _told_by_web(session: Session, site: Site) -> dict[str, Any] | None:
+    page = await session.agent(site).page()
+    return await session.web.visit(
+        site.url, f"{page}?tell", connect=site.web.connect, ca_file=site.web.ca_file, timeout=TIMEOUT
+    )
 
 
 async def sampled(session: Session, site: Site, paths: Sequence[str]) -> tuple[Sample, ...]:
@@ -102,7 +129,22 @@ async def judge(session: Session, site: Site, asked: Asked) -> Judgement:
     return found
 
 
+async def _cron_fails(session: Session, site: Site) -> str | None:
+    """What is wrong with WP-cron, which does what is due. Most servers answer first: then the error log tells more."""
+    try:
+        got = await session.web.answers(
+            site.url, [CRON], connect=site.web.connect, ca_file=site.web.ca_file, timeout=TIMEOUT
+        )
+    except ValueError as error:
+        return str(error)
+    return f"status {got[0].status}" if (got[0].status or 0) >= 500 else None
+
+
 async def _looked(session: Session, site: Site, expected: Expected, secret: str | None) -> Judgement:
+    # First, so that what it does is in the error log by the end. A busy server may fail once.
+    judged = expected.samples and CRON not in expected.failing
+    if judged and await _cron_fails(session, site) and (why := await _cron_fails(session, site)):
+        return Judgement(False, f"{CRON}: {why}")
     found = verdict(await _health(session, site, expected.page, secret), expected)
     if found.keep and expected.samples:
         found = await _compared(session, site, expected, found, secret)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from app.lifecycle import SNAPSHOT, Lifecycle
-from app.operations import check, restore, runtime_switch
+from app.operations import check, look, restore, runtime_switch
 from app.operations.intent import Intent
 from app.operations.runtime_switch import Baseline, Switch, minor
 from backends.records import ModoseruError, Site, TriedPhp
@@ -35,7 +35,7 @@ async def known(session: Session, site: Site) -> Known:
     """Asks the server. Read-only, no one-time page is left for the web. Raises whatever the server raises."""
     binaries = await session.agent(site).runtimes()
     silent = session.read_only or site.read_only
-    web = None if silent else await runtime_switch.web_version(session, site)
+    web = None if silent else await look.web_version(session, site)
     return Known(binaries=binaries, web=web, lifecycle=await session.lifecycle())
 
 

@@ -82,17 +82,6 @@ async def baseline(session: Session, site: Site) -> Expected:
     return msgspec.structs.replace(expected, samples=await look.sampled(session, site, ["", *paths]))
 
 
-async def web_version(session: Session, site: Site) -> str | None:
-    """Which PHP answers visitors, by a one-time page; None where it was not seen."""
-    page = await session.agent(site).page()
-    answer = await session.web.visit(
-        site.url, page, connect=site.web.connect, ca_file=site.web.ca_file, timeout=look.TIMEOUT
-    )
-    told = answer.get("php") if answer else None
-    # It becomes a word of the host's command.
-    return told if isinstance(told, str) and re.fullmatch(r"[0-9]{1,2}\.[0-9]{1,3}\.[!-~]{1,40}", told) else None
-
-
 async def judged(session: Session, site: Site, expected: Expected, version: str) -> look.Judgement:
     """Whether the pages are as they were, and the web runs that PHP."""
     found = await _web_comes_to(session, site, version)
@@ -111,7 +100,7 @@ async def _web_comes_to(session: Session, site: Site, version: str) -> str | Non
     clock = asyncio.get_running_loop().time
     until = clock() + look.REACHED
     while True:
-        found = await web_version(session, site)
+        found = await look.web_version(session, site)
         if (found is not None and minor(found) == minor(version)) or clock() > until:
             return found
         await asyncio.sleep(1.0)

@@ -124,7 +124,9 @@ async def plan_of(session: Session, site: Site, wanted: Sequence[Update], offere
     if not chosen:
         hint = f"what is pending is held: see modoseru updates {site.name}" if offered else ""
         raise ModoseruError("nothing_to_update", f"nothing is to be updated on {site.name}", hint)
-    expected, named = await asyncio.gather(look.before(session, site, spares=True), _pages(session, site))
+    expected, named, log = await asyncio.gather(
+        look.before(session, site, spares=True), _pages(session, site), look.error_log(session, site)
+    )
     lost: dict[str, str] = {}
     if expected.before is not None:
         raise ModoseruError(
@@ -146,6 +148,7 @@ async def plan_of(session: Session, site: Site, wanted: Sequence[Update], offere
         request=await retention(session, site)
         | {
             "front": expected.title,
+            "error_log": log,
             "items": [{"kind": one.kind, "slug": one.slug} for one in chosen],
             "expect": look.travelling(expected, title=True),
         },

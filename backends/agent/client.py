@@ -241,6 +241,7 @@ SOURCES = (
         "post_plan",
         "post_restore",
         "item_database",
+        "error_log",
         "update",
         "drill",
         "preview",

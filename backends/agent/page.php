@@ -64,12 +64,17 @@ if (time() > UNTIL) {
 }
 header('Content-Type: application/json');
 header('Cache-Control: no-store');
+$told = ['modoseru' => 'TOKEN', 'php' => PHP_VERSION, 'log' => (string) ini_get('error_log')];
+if (isset($_GET['tell'])) {
+    echo json_encode($told);
+    exit;
+}
 ini_set('display_errors', '0');
 $renewed = false;
-register_shutdown_function(function () use (&$renewed) {
+register_shutdown_function(function () use (&$renewed, $told) {
     http_response_code(200);
     $renewed = $renewed || (function_exists('opcache_reset') && @opcache_reset());
-    echo json_encode(['modoseru' => 'TOKEN', 'php' => PHP_VERSION, 'opcache' => $renewed]);
+    echo json_encode($told + ['opcache' => $renewed]);
 });
 $cache = function_exists('opcache_get_status') ? @opcache_get_status(true) : false;
 $scripts = isset($cache['scripts']) ? $cache['scripts'] : [];

@@ -63,6 +63,7 @@ function update_one(Operation $operation, Installation $site, array $item, $i, $
     $operation->note('updating', "updating {$item['kind']} {$item['slug']}", 'info', $item['slug']);
     $input = ['item' => $item, 'unit_file' => "{$operation->folder}/item-$i", 'stage' => "$place/stage/$i", 'old' => "$place/old/$i"];
     make_folder("$place/stage/$i");
+    $operation->remember('log', log_ends($site, $operation->request->get('error_log')));
     if (!in_array($item['kind'], ['core', 'translation'], true)) {
         try {
             keep_database_before($operation, $i);
@@ -92,6 +93,10 @@ function judge_item(Operation $operation, array $item, $i, $version)
     $looked = $operation->ask('look', leave_page_of($operation), $item['slug'], $operation->request->whole('wait_s', 900));
     list($keep, $detail) = $looked ?: [false, 'nobody looked at the site'];
     $judged = $looked && !$operation->cancel_asked();
+    list($fatal, $others, $first) = logged_since((array) $operation->recall('log'));
+    if ($keep && $fatal !== null) {
+        list($keep, $detail) = [false, "PHP's error log: $fatal"];
+    }
     if ($keep) {
         try {
             close_item_window($operation, $i, DATABASE_WAIT_S);
@@ -99,6 +104,7 @@ function judge_item(Operation $operation, array $item, $i, $version)
             throw new NotYet($e->word, "what $name did to the database is not known: " . $e->getMessage(), $e->hint);
         }
         $operation->note('updated', "$name is now $version", 'info', $item['slug']);
+        $others && $operation->note('logged', "PHP's error log since $name was updated: $first" . ($others > 1 ? ' (and ' . ($others - 1) . ' more)' : ''), 'warning', $item['slug']);
         return null;
     }
     put_back($operation, $item, $i);

@@ -94,7 +94,9 @@ class Pools:
         layout, process = self._lab.layout, f"pool-{name}"
         listening = layout.run / name
         config = layout.etc / f"{process}.conf"
-        text = FPM.format(log=layout.log, name=process, account=self._site.account, socket=listening)
+        text = FPM.format(
+            log=layout.log, name=process, account=self._site.account, home=self._site.home, socket=listening
+        )
         config.write_text(text + more)
         listening.unlink(missing_ok=True)
         self._lab.processes.start(process, [f"/usr/sbin/php-fpm{php_version()}", "-F", "-y", str(config)])

@@ -31,6 +31,15 @@ INNER = {
     "broken-single": "add_action('wp', function () { if (is_single()) { broken_single_calls_what_is_not_there(); } });"
 }
 """The same, where the front page stays whole: fatal where one post is shown."""
+BEHIND = {
+    "behind-page": (
+        "register_shutdown_function(function () { fastcgi_finish_request(); throw new Error('behind the page'); });"
+    ),
+    "behind-cron": "if (wp_doing_cron()) { throw new Error('in cron'); }",
+}
+"""The same, where visitors see nothing: fatal when the page is sent, and in what is done without a visitor."""
+NOISY = "noisy-plugin"
+"""Its 1.1 is good, and warns at every request."""
 FORM = "form-plugin"
 """Its 1.0 puts a form where `[form-plugin]` stands; its 1.1 has forgotten that."""
 OTHER_PHP = {
@@ -100,7 +109,7 @@ RENAME = """add_action('init', function () {
         throw new Error('renamed, and broken');
     }
 });"""
-MADE = (GOOD, SLOW, FORM, MIGRATING, RENAMING, *JOURNEYS, *FAULTS, *INNER, *OTHER_PHP)
+MADE = (GOOD, SLOW, FORM, NOISY, *BEHIND, MIGRATING, RENAMING, *JOURNEYS, *FAULTS, *INNER, *OTHER_PHP)
 THEME = "good-theme"
 VERSIONS = ("1.0", "1.1")
 
@@ -145,13 +154,17 @@ def build_packages(folder: Path) -> None:
 
 
 def _plugin(slug: str, version: str) -> dict[str, str]:
-    broken = {**FAULTS, **INNER, MIGRATING: MIGRATION, RENAMING: RENAME}
+    broken = {**FAULTS, **INNER, **BEHIND, MIGRATING: MIGRATION, RENAMING: RENAME}
     body = broken[slug] if slug in broken and version == "1.1" else HEAD.format(slug=slug, version=version)
     if slug in JOURNEYS:
         good = version == "1.0"
         body += JOURNEYS[slug].format(cart="" if good else "broken_cart();", confirms="true" if good else "false")
     if slug == FORM and version == "1.0":
         body += f"\nadd_shortcode('{FORM}', function () {{ return '<form method=post><input name=mail></form>'; }});"
+    if slug in BEHIND and version == "1.1":
+        body += f"\n{HEAD.format(slug=slug, version=version)}"
+    if slug == NOISY and version == "1.1":
+        body += "\nadd_action('init', function () { trigger_error('it warns, and works', E_USER_WARNING); });"
     body += f"\n{OTHER_PHP[slug]}" if slug in OTHER_PHP else ""
     name, least = slug.replace("-", " ").title(), "8.9" if slug == "php-requires" else "7.0"
     return {

@@ -32,6 +32,8 @@ pm = ondemand
 pm.max_children = 6
 pm.process_idle_timeout = 60s
 php_admin_value[sendmail_path] = /bin/true
+php_admin_flag[log_errors] = on
+php_admin_value[error_log] = {home}/php-errors.log
 """
 
 NGINX = """user www-data;
@@ -144,7 +146,9 @@ def fpm_socket(layout: Layout, site: LabSite) -> Path:
 def start_fpm(layout: Layout, processes: Processes, site: LabSite) -> None:
     config = layout.etc / f"{fpm_name(site)}.conf"
     listening = fpm_socket(layout, site)
-    config.write_text(FPM.format(log=layout.log, name=site.name, account=site.account, socket=listening))
+    config.write_text(
+        FPM.format(log=layout.log, name=site.name, account=site.account, home=site.home, socket=listening)
+    )
     listening.unlink(missing_ok=True)
     processes.start(
         fpm_name(site),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from app.operations import back, update
 from app.operations.update import in_order
 from backends.records import Update
 from tests.lab import Lab, LabSite
-from tests.lab.plugins import CONTACT, FAULTS, FORM, GOOD, INNER, MIGRATING, RENAMING, SHOP
+from tests.lab.plugins import BEHIND, CONTACT, FAULTS, FORM, GOOD, INNER, MIGRATING, NOISY, RENAMING, SHOP
 from tests.operations.program import Program, Visitor
 
 pytestmark = pytest.mark.lab
@@ -344,3 +345,36 @@ def test_rows_that_a_failed_update_moved_into_a_table_of_its_own_are_not_dropped
     assert notes["tables_left"].endswith(f": {site.db_prefix}renaming_new")
     assert notes["tables_altered"].endswith(f": {rows}")
     assert lab.sql(site, f"SELECT COUNT(*) FROM `{site.db_prefix}renaming_new`") == [("2",)]
+
+
+def test_what_breaks_where_no_visitor_sees_it_is_put_back_by_the_error_log(
+    lab: Lab, fresh_site: Fresh, program: Program
+) -> None:
+    site = fresh_site("kogyo.example")
+    slugs = (*BEHIND, NOISY)
+    for slug in slugs:
+        lab.put_plugin(site, slug)
+    log = site.home / "php-errors.log"
+    log.write_text("[26-Nov-2026 03:00:00 UTC] PHP Fatal error:  Uncaught Error: an old story in /x.php:1\n")
+    os.chown(log, site.uid, site.uid)
+    lab.wporg.offer(dict.fromkeys(slugs, "1.1"))
+    answer = program("update", site.name, "--yes", "--json", "--progress", "json")
+    assert answer.json["detail"].startswith(f"updated: plugin {NOISY}; put back: ")
+    put_back = {one["item"]: one["text"] for one in answer.events if one.get("code") == "put_back"}
+    assert "PHP's error log: fatal error: Uncaught Error: behind the page" in put_back["behind-page"]
+    assert "PHP's error log: fatal error: Uncaught Error: in cron" in put_back["behind-cron"]
+    noted = next(one for one in answer.events if one.get("code") == "logged")
+    assert "it warns, and works" in noted["text"]
+    assert (noted["level"], noted["item"]) == ("warning", NOISY)
+
+
+def test_an_error_that_the_log_knew_before_holds_no_update(lab: Lab, fresh_site: Fresh, program: Program) -> None:
+    site = fresh_site("kogyo.example")
+    lab.put_plugin(site, GOOD)
+    mu = site.root / "wp-content/mu-plugins/behind.php"
+    mu.parent.mkdir(exist_ok=True)
+    mu.write_text("<?php register_shutdown_function(function () { throw new Error('every ' . time()); });")
+    lab.fetch(site)
+    lab.wporg.offer({GOOD: "1.1"})
+    done = program("update", site.name, "--yes", "--json").json
+    assert done["detail"] == f"updated: plugin {GOOD}"

@@ -30,7 +30,9 @@ async def runtime(
     Exit status 1 where it is impossible, or where a switch was taken back; 3 where that failed too.
 
     With --database: what runs the site's database, until when it gets fixes, and which tables another server would
-    refuse. Exit status 1 where MySQL or MariaDB would refuse one, or where this version gets no fixes any more.
+    refuse; where [runtime.database] names a new database, whether the site could move there too. Exit status 1 where
+    something is in the way of that; without one, where MySQL or MariaDB would refuse a table, or where this version
+    gets no fixes any more.
     """
     from app import session, speaking_runtime
     from app.operations import guard
@@ -65,7 +67,7 @@ async def _database(options: Options, site: str) -> int:
     async with session.opened(options.config, read_only=options.read_only) as held:
         found = await runtime_database.report(held, held.fleet.site(site))
         speaking_database.report(held.fleet, found, as_json=options.as_json)
-    return int(found.ended or bool(found.refused))
+    return int(not found.is_well)
 
 
 def _usage() -> ModoseruError:

@@ -137,6 +137,8 @@ def _server_problems(site: Site) -> Iterator[str]:
         yield "server.state: must name a folder without .."
     if site.server.database is not None and not site.server.database.password_command:
         yield "server.database.password_command: is empty; a list of words is expected, the first a program"
+    if site.runtime.database is not None and not site.runtime.database.password_command:
+        yield "runtime.database.password_command: is empty; a list of words is expected, the first a program"
     if site.web.connect and not 1 <= int(site.web.connect.rpartition(":")[2]) <= 65535:
         yield f"web.connect: the port {site.web.connect.rpartition(':')[2]} is not between 1 and 65535"
     yield from switch_problems(site.runtime)

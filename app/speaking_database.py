@@ -9,7 +9,7 @@ from app.fleet import Fleet
 from app.operations.runtime_database import Finding, Found
 from app.printing import put, put_columns, put_json
 from app.speaking import speak
-from backends.records import TableFacts
+from backends.records import TableFacts, TargetReport
 from widgets.language import tr
 from widgets.sentences import told
 
@@ -34,6 +34,7 @@ def report(fleet: Fleet, found: Found, *, as_json: bool) -> None:
                 "tables": seen.tables,
                 "findings": found.findings,
                 "truncated": seen.truncated,
+                "target": seen.target,
             }
         )
         return
@@ -51,6 +52,20 @@ def report(fleet: Fleet, found: Found, *, as_json: bool) -> None:
         put(tr("not all tables and columns were looked at"))
     elif not found.findings:
         put(tr("no table that another server would refuse"))
+    if seen.target is not None:
+        _target(seen.target)
+
+
+def _target(target: TargetReport) -> None:
+    runs = f"{_NAMES[target.engine]} {target.version}" if target.engine else "?"
+    put(f"→ {target.name} ({target.host}): {runs}")
+    for old, new in target.mapped.items():
+        put(f"● {old} → {new}")
+    for one in target.blockers:
+        put(f"✖ {told(one.message)}")
+        put(f"    → {told(one.hint)}")
+    if not target.blockers:
+        put(f"✔ {tr('nothing is in the way of a move')}")
 
 
 def _fixes(found: Found) -> str:

@@ -235,6 +235,11 @@ class DatabaseSettings(_Table, frozen=True, kw_only=True):
     """An argument list run on the operator's machine; its first line of output is the password."""
 
 
+class SiteRuntimeSettings(RuntimeSettings, frozen=True, kw_only=True):
+    database: DatabaseSettings | None = None
+    """A new, empty database, to which the site's could move."""
+
+
 class ServerSettings(_Table, frozen=True, kw_only=True):
     root: RemotePath
     """The document root; `~/` is the account's home."""
@@ -312,7 +317,7 @@ class Site(_Table, frozen=True, kw_only=True):
     client: ClientInfo = ClientInfo()
     web: WebSettings = WebSettings()
     domain: DomainSettings = DomainSettings()
-    runtime: RuntimeSettings = RuntimeSettings()
+    runtime: SiteRuntimeSettings = SiteRuntimeSettings()
     renewals: tuple[Renewal, ...] = ()
     checksums: ChecksumsSettings = ChecksumsSettings()
     policy: Policy = Policy()
@@ -835,6 +840,18 @@ class TableFinding(Struct, frozen=True, kw_only=True):
     items: Annotated[tuple[Text, ...], Meta(max_length=20)] = ()
 
 
+class TargetReport(Struct, frozen=True, kw_only=True):
+    """The database that a site's could move to; engine and version are None where it lets nobody in."""
+
+    name: Text
+    host: Text
+    engine: Annotated[str, Meta(pattern=r"^(mysql|mariadb)\Z")] | None = None
+    version: Text | None = None
+    blockers: Annotated[tuple[Blocker, ...], Meta(max_length=50)] = ()
+    mapped: dict[str, str] = {}
+    """Collations that another would take the place of."""
+
+
 class DatabaseReport(Struct, frozen=True, kw_only=True):
     """The site's database by its own server's dictionary. `truncated`: not every table or column is in it."""
 
@@ -849,6 +866,8 @@ class DatabaseReport(Struct, frozen=True, kw_only=True):
     """`tables`, `rows`, `bytes` of all."""
     findings: Annotated[tuple[TableFinding, ...], Meta(max_length=50)] = ()
     truncated: bool = False
+    target: TargetReport | None = None
+    """Where one was asked about."""
 
 
 # ---------------------------------------------------------------- what differs

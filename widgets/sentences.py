@@ -458,6 +458,21 @@ _SENTENCES = (
     mark("a name that is a reserved word of MySQL 8"),
     mark("dumps quote it; look for plugins whose statements do not"),
     mark("a name that is a reserved word of newer MariaDB"),
+    # backends/agent/database_target.php
+    mark("it is the database that the site uses already"),
+    mark("name another one in [runtime.database]"),
+    mark("it does not let us in: {why}"),
+    mark("it cannot be looked at: {why}"),
+    mark("compare [runtime.database] with the host's panel"),
+    mark("it is not empty: {what}"),
+    mark("name a new, empty database in [runtime.database]"),
+    mark("its user may not {what}"),
+    mark("it accepts {most} in one piece, the live one {here}"),
+    mark("it does not know the {what} {name} that the site uses"),
+    mark("change those tables, or move to a server of their own kind"),
+    mark("wp-config.php takes {names} from elsewhere: it cannot be rewritten"),
+    mark("define them in wp-config.php itself"),
+    mark("wp-config.php cannot be written by this account"),
 )
 
 

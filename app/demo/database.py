@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from app.demo import access
 from app.demo.site import DemoSite
-from backends.records import DatabaseReport, ModoseruError, TableFacts, TableFinding
+from backends.records import Blocker, DatabaseReport, ModoseruError, TableFacts, TableFinding, TargetReport
 
 _COLLATION = "utf8mb4_unicode_520_ci"
 _DATED = {"posts": "post_date", "users": "user_registered", "comments": "comment_date"}
@@ -12,8 +14,10 @@ _DATED = {"posts": "post_date", "users": "user_registered", "comments": "comment
 _ROW = 512
 
 
-def database_report(site: DemoSite) -> DatabaseReport:
-    """Raises ModoseruError: no_config, no_database."""
+def database_report(site: DemoSite, fields: dict[str, Any]) -> DatabaseReport:
+    """Raises ModoseruError: bad_request, no_config, no_database."""
+    target = fields.get("target")
+    access.given({"credentials": target})
     if site.read(access.CONFIG) is None:
         raise ModoseruError("no_config", access.GONE, "restore the files of a generation")
     tables = site.tables()
@@ -41,4 +45,17 @@ def database_report(site: DemoSite) -> DatabaseReport:
             "bytes": sum(table.bytes for table in seen),
         },
         findings=(TableFinding(code="zero_default", count=len(zero), items=zero),) if zero else (),
+        target=None if target is None else _target(site, target),
     )
+
+
+def _target(site: DemoSite, given: dict[str, str]) -> TargetReport:
+    """The demo has one database a site, and no other server."""
+    if given["name"] == site.character.user and given["password"] == site.password:
+        hint = "name another one in [runtime.database]"
+        why = Blocker(code="same_database", message="it is the database that the site uses already", hint=hint)
+    else:
+        hint = "compare [runtime.database] with the host's panel"
+        message = "it does not let us in: the database does not let us in: Access denied"
+        why = Blocker(code="target_refuses", message=message, hint=hint)
+    return TargetReport(name=given["name"], host=given["host"], blockers=(why,))

@@ -209,9 +209,9 @@ class Twin:
     async def _found(self, site: DemoSite, state: Path, request: Request, _say: Say) -> Reply:
         return await self.runtime.run(found, Operation.find(site, state, request.text("operation")))
 
-    async def _database(self, site: DemoSite, _state: Path, _request: Request, _say: Say) -> Reply:
+    async def _database(self, site: DemoSite, _state: Path, request: Request, _say: Say) -> Reply:
         await self.runtime.run(site.make)
-        reply: Reply = to_builtins(await self.runtime.run(database_report, site))
+        reply: Reply = to_builtins(await self.runtime.run(database_report, site, request.fields))
         return reply
 
     async def _send(self, site: DemoSite, state: Path, request: Request, say: Say) -> Reply:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from backends.agent.client import Access
 from backends.password_command import CommandFailed, first_line
-from backends.records import Blocker, Credentials, ModoseruError, Site
+from backends.records import Blocker, Credentials, DatabaseSettings, ModoseruError, Site
 
 
 class CredentialsWanted(ModoseruError):  # noqa: N818 - says what happened
@@ -17,7 +17,15 @@ class CredentialsWanted(ModoseruError):  # noqa: N818 - says what happened
 
 async def of_site(site: Site) -> Credentials | None:
     """Those of `[server.database]`; None where there are none. Runs its `password_command`; raises CommandFailed."""
-    wanted = site.server.database
+    return await _spoken(site, site.server.database)
+
+
+async def of_target(site: Site) -> Credentials | None:
+    """Those of `[runtime.database]`, in the same way."""
+    return await _spoken(site, site.runtime.database)
+
+
+async def _spoken(site: Site, wanted: DatabaseSettings | None) -> Credentials | None:
     if wanted is None:
         return None
     try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec import Struct
 
 from app.lifecycle import SNAPSHOT, Lifecycle
+from app.operations.credentials import of_target
 from backends.records import DatabaseReport, Site, TableFinding
 
 if TYPE_CHECKING:
@@ -109,13 +110,22 @@ class Found(Struct, frozen=True, kw_only=True):
     """What is refused somewhere first."""
 
     @property
+    def is_well(self) -> bool:
+        """Where a target was asked about, whether the site could move there; otherwise, whether it has no need to."""
+        target = self.report.target
+        return not target.blockers if target is not None else not (self.ended or self.refused)
+
+    @property
     def refused(self) -> tuple[Finding, ...]:
         return tuple(one for one in self.findings if one.refused_by)
 
 
 async def report(session: Session, site: Site) -> Found:
-    """Asks the site's server. Changes nothing, so it is no operation of the guard's. Raises as the agent does."""
-    seen, known = await session.agent(site).database(), await session.lifecycle()
+    """Asks the site's server, also about the database of `[runtime.database]` where there is one.
+
+    Changes nothing, so it is no operation of the guard's. Raises CommandFailed, and as the agent does.
+    """
+    seen, known = await session.agent(site).database(await of_target(site)), await session.lifecycle()
     return judged(site.name, seen, dt.datetime.now(dt.UTC).date(), known)
 
 

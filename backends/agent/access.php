@@ -151,9 +151,9 @@ final class NoAccess extends Failure
 }
 
 /** The constants that a person gave, or null. Throws bad_request. */
-function given_credentials(Request $request)
+function given_credentials(Request $request, $field = 'credentials')
 {
-    $given = $request->get('credentials');
+    $given = $request->get($field);
     if ($given === null) {
         return null;
     }

@@ -102,8 +102,10 @@ A connection that ends before the last line is cut, never "done".
                   {"modoseru": TOKEN, "php": "8.2.1", "opcache": bool} and removes it |
 
 | pages | | {"pages": [path and query below the URL…]}: at most 12 that stand for the rest of the site |
-| database | | a DatabaseReport: the server, the tables (500 at most), and what a newer or another one would refuse of
-                  them, by kind. Reads the dictionary alone; WordPress is not started |
+| database | target: {name, user, password, host} of a database that the site's could move to, or null | a
+                  DatabaseReport: the server, the tables (500 at most), and what a newer or another one would refuse of
+                  them, by kind. Reads the dictionary alone; WordPress is not started. Of a target, what is in the way
+                  of a move: target_refuses, same_database, not_empty, no_grant, small_packet, dialect, config |
 
 | runtimes | | {"binaries": [{path, version, sapi, extensions, ini, cli: it runs this agent, problem: why it could not
                   be asked, or null}…]}: 40 at most, each started once and killed after 5 s |
@@ -249,6 +251,7 @@ SOURCES = (
         "posts",
         "inspect",
         "database_report",
+        "database_target",
         "pages",
         "runtime",
         "runtime_preflight",
@@ -651,9 +654,11 @@ class Agent:
         """What a `runtime` that ended has found."""
         return _decoded(await self._ask("found", {"operation": operation}), Trial)
 
-    async def database(self) -> DatabaseReport:
-        """The database's server, its tables, what another one would refuse of them. Raises AgentError: no_database."""
-        return _decoded(await self._ask("database", {}), DatabaseReport)
+    async def database(self, target: Credentials | None = None) -> DatabaseReport:
+        """The database's server, its tables, what another one would refuse of them, and whether they could move to
+        `target`. Raises AgentError: no_database."""
+        request = {"target": target.spelt_out() if target else None}
+        return _decoded(await self._ask("database", request), DatabaseReport)
 
     async def page(self) -> str:
         """Leaves the one-time page that renews opcache on the web side; returns its name."""

@@ -44,7 +44,9 @@ final class Findings
 /** {"engine", "version", "sql_mode", "collation", "tables": […], "counts", "findings": […], "truncated"}, as DatabaseReport. */
 function answer_database(Request $request)
 {
-    $database = Database::open(Installation::find($request));
+    $site = Installation::find($request);
+    $database = Database::open($site);
+    $given = given_credentials($request, 'target');
     $mine = $database->tables();
     $schema = $database->quote($database->name);
     $findings = new Findings();
@@ -65,7 +67,8 @@ function answer_database(Request $request)
         'collation' => $database->one("SELECT DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME=$schema"),
         'tables' => array_slice(array_values($tables), 0, REPORT_TABLES), 'counts' => ['tables' => count($tables),
             'rows' => array_sum(array_column($tables, 'rows')), 'bytes' => array_sum(array_column($tables, 'bytes'))],
-        'findings' => $findings->as_list(), 'truncated' => count($tables) > REPORT_TABLES || !$complete];
+        'findings' => $findings->as_list(), 'truncated' => count($tables) > REPORT_TABLES || !$complete,
+        'target' => $given ? (new Target($site, $database, $given))->as_record($mine) : null];
 }
 
 function judge_table(Findings $findings, array $row, $view)

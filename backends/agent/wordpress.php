@@ -48,6 +48,16 @@ final class Installation
         return $self;
     }
 
+    /** From the text that the wp-config.php at `$file` would have: its own places stay what they are. */
+    public static function from_source($source, $file, $abspath)
+    {
+        $self = new self();
+        $self->root = $self->abspath = $abspath;
+        $self->config_file = $file;
+        $self->read_config($source);
+        return $self;
+    }
+
     /** The same with other values of some settings. */
     public function with_settings(array $settings)
     {
@@ -81,10 +91,11 @@ final class Installation
     }
 
     /** In a process of its own: the site's code may exit, echo or fail. */
-    private function read_config()
+    private function read_config($source = null)
     {
         $marker = random_hex(16);
-        $input = json(['marker' => $marker, 'file' => $this->config_file, 'abspath' => $this->abspath]);
+        $source = $source === null ? [] : ['source' => base64_encode($source)];
+        $input = json(['marker' => $marker, 'file' => $this->config_file, 'abspath' => $this->abspath] + $source);
         list($status, $out, $err) = run(myself('config'), $input, 20);
         $at = strrpos($out, "\n$marker ");
         $answer = $at === false ? null : json_decode(trim(substr($out, $at + strlen($marker) + 2)), true);
@@ -154,7 +165,8 @@ final class Installation
 function answer_config($input)
 {
     $asked = json_decode($input, true);
-    $code = without_boot((string) file_get_contents($asked['file']), $asked['file']);
+    $source = isset($asked['source']) ? base64_decode($asked['source']) : (string) file_get_contents($asked['file']);
+    $code = without_boot($source, $asked['file']);
     if (!defined('ABSPATH') && strpos($code, 'ABSPATH') === false) {
         define('ABSPATH', $asked['abspath'] . '/');
     }

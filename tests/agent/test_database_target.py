@@ -1,0 +1,140 @@
+"""Whether a site's database could move to another one: a second real server, and each thing that is in the way."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from backends.agent.client import Agents
+from backends.records import Credentials, TargetReport
+from backends.ssh import Servers
+from tests.agent.small import Small
+from tests.lab import Lab
+from tests.lab.layout import wait_until
+
+pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="session")]
+PASSWORD = "of the new one"
+
+
+@dataclass(frozen=True)
+class Second:
+    """A server with a data folder of its own; it listens on its socket alone."""
+
+    socket: Path
+
+    def sql(self, statement: str) -> None:
+        subprocess.run(["mariadb", f"--socket={self.socket}", "-uroot", "-e", statement], check=True, timeout=30)
+
+    def credentials(self, **other: str) -> Credentials:
+        known = {"name": "moved", "user": "mover", "password": PASSWORD, "host": f"localhost:{self.socket}"}
+        return Credentials(**{**known, **other})
+
+
+@pytest.fixture(scope="module")
+def second(lab: Lab) -> Iterator[Second]:
+    folder = lab.layout.run / "second"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    folder.chmod(0o755)
+    shutil.chown(folder, "mysql", "mysql")
+    data, socket = folder / "data", folder / "db.sock"
+    made = ["mariadb-install-db", "--no-defaults", "--user=mysql", f"--datadir={data}", "--skip-test-db",
+            "--auth-root-authentication-method=socket"]  # fmt: skip
+    subprocess.run(made, check=True, capture_output=True, timeout=120)
+    server = subprocess.Popen(
+        ["/usr/sbin/mariadbd", "--no-defaults", "--user=mysql", f"--datadir={data}", f"--socket={socket}",
+         "--skip-networking", f"--pid-file={folder}/pid", f"--log-error={folder}/log", f"--tmpdir={folder}",
+         "--innodb-buffer-pool-size=32M"],
+    )  # fmt: skip
+    try:
+        ping = ["mariadb", f"--socket={socket}", "-uroot", "-e", "SELECT 1"]
+        wait_until(lambda: subprocess.run(ping, check=False, capture_output=True).returncode == 0, 60, "MariaDB")
+        yield Second(socket)
+    finally:
+        server.terminate()
+        server.wait(60)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def empty(second: Second) -> Second:
+    second.sql(
+        "DROP DATABASE IF EXISTS moved; CREATE DATABASE moved; DROP USER IF EXISTS mover@localhost;"
+        f"CREATE USER mover@localhost IDENTIFIED BY '{PASSWORD}'; GRANT ALL ON moved.* TO mover@localhost"
+    )
+    return second
+
+
+async def asked(one: Small, servers: Servers, target: Credentials) -> TargetReport:
+    before = one.files(), one.tables()
+    report = await Agents(servers).of(one.record()).database(target)
+    assert (one.files(), one.tables()) == before
+    assert report.target is not None
+    return report.target
+
+
+def codes(target: TargetReport) -> list[str]:
+    return [one.code for one in target.blockers]
+
+
+async def test_nothing_is_in_the_way_of_an_empty_one(
+    small: Callable[..., Small], servers: Servers, empty: Second
+) -> None:
+    found = await asked(small(), servers, empty.credentials())
+    assert (found.name, found.engine, codes(found)) == ("moved", "mariadb", [])
+
+
+@pytest.mark.parametrize(
+    "statement", ["CREATE TABLE moved.x (id int)", "CREATE VIEW moved.x AS SELECT 1", "CREATE PROCEDURE moved.x() DO 1"]
+)
+async def test_one_that_holds_anything_is_refused_by_its_name(
+    small: Callable[..., Small], servers: Servers, empty: Second, statement: str
+) -> None:
+    empty.sql(statement)
+    (blocker,) = (await asked(small(), servers, empty.credentials())).blockers
+    assert (blocker.code, blocker.message) == ("not_empty", "it is not empty: x")
+
+
+async def test_a_wrong_password_and_lacking_grants_are_told(
+    small: Callable[..., Small], servers: Servers, empty: Second
+) -> None:
+    one = small()
+    refused = await asked(one, servers, empty.credentials(password="x"))
+    assert codes(refused) == ["target_refuses"]
+    empty.sql("REVOKE ALL ON moved.* FROM mover@localhost; GRANT SELECT ON moved.* TO mover@localhost")
+    assert codes(await asked(one, servers, empty.credentials())) == ["no_grant"]
+
+
+async def test_the_live_one_is_known_under_another_address(
+    small: Callable[..., Small], servers: Servers, lab: Lab
+) -> None:
+    one = small()
+    settings = one.within
+    for host in (settings.db_host, f"localhost:{lab.database.socket}"):
+        live = Credentials(name=settings.db_name, user=settings.db_user, password=settings.db_password, host=host)
+        assert codes(await asked(one, servers, live)) == ["same_database"]
+
+
+async def test_a_database_of_the_same_name_on_another_server_is_another(
+    small: Callable[..., Small], servers: Servers, empty: Second
+) -> None:
+    one = small()
+    name = one.within.db_name
+    empty.sql(f"CREATE DATABASE IF NOT EXISTS `{name}`; GRANT ALL ON `{name}`.* TO mover@localhost")
+    assert codes(await asked(one, servers, empty.credentials(name=name))) == []
+
+
+async def test_what_wp_config_takes_from_elsewhere_is_named(
+    small: Callable[..., Small], servers: Servers, empty: Second
+) -> None:
+    one = small()
+    text = one.config_file.read_text()
+    one.config_file.write_text(text.replace("define('DB_HOST',", "define('DB_' . 'HOST',"))
+    (blocker,) = (await asked(one, servers, empty.credentials())).blockers
+    assert blocker.code == "config"
+    assert blocker.message == "wp-config.php takes DB_HOST from elsewhere: it cannot be rewritten"

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 @click.argument("site")
 @click.option("--php", metavar="PHP", help="Try the site under it: php8.3, 8.3 or a path on the server.")
-@click.option("--switch", "switches", is_flag=True, help="And switch, where it can: by [runtime.php] or by hand.")
+@click.option(
+    "--switch",
+    "switches",
+    is_flag=True,
+    help="With --php: and switch, by [runtime.php] or by hand. With --database: move to [runtime.database].",
+)
 @click.option("--check", "checks", is_flag=True, help="Look after a switch by hand.")
 @click.option("--database", "of_database", is_flag=True, help="The database server, and what another would refuse.")
 @click.option("--yes", is_flag=True, help="Agree to the switch beforehand.")
@@ -33,13 +38,22 @@ async def runtime(
     refuse; where [runtime.database] names a new database, whether the site could move there too. Exit status 1 where
     something is in the way of that; without one, where MySQL or MariaDB would refuse a table, or where this version
     gets no fixes any more.
+
+    With --database --switch: the database moves there (an operation of the kind `rehouse`). A generation is made,
+    loaded and verified; what changed meanwhile follows while the site is closed for a moment; wp-config.php changes.
+    Where a page is not as it was, it changes back and the new database is emptied. The old one stays as it is, and
+    undo leads back to it.
     """
     from app import session, speaking_runtime
     from app.operations import guard
     from app.operations import runtime as runtimes
 
-    if (switches and php is None) or (checks + of_database + (switches or php is not None) > 1):
+    if (switches and php is None and not of_database) or (checks + of_database + (php is not None) > 1):
         raise _usage()
+    if switches and checks:
+        raise _usage()
+    if of_database and switches:
+        return await _moved(options, site, yes=yes)
     if of_database:
         return await _database(options, site)
     async with session.opened(options.config, read_only=options.read_only) as held:
@@ -70,11 +84,25 @@ async def _database(options: Options, site: str) -> int:
     return int(not found.is_well)
 
 
+async def _moved(options: Options, site: str, *, yes: bool) -> int:
+    from app import performing, session
+    from app.operations import rehouse
+
+    async with session.opened(options.config, read_only=options.read_only) as held:
+
+        async def planned(one: Site) -> Intent:
+            return await rehouse.plan(held, one)
+
+        return await performing.perform(held, [held.fleet.site(site)], planned, options, yes=yes)
+
+
 def _usage() -> ModoseruError:
     from backends.records import ModoseruError
 
     error = ModoseruError(
-        "usage", "--switch needs --php, and --check and --database stand alone", "see modoseru runtime --help"
+        "usage",
+        "--switch needs --php or --database, and --check and --database go with neither --php",
+        "see modoseru runtime --help",
     )
     error.exit_code = 2
     return error

@@ -72,7 +72,7 @@ _BECOME = {
     "other": "its ID is another's now",
 }
 _AS_BEFORE = (Outcome.ROLLED_BACK, Outcome.CANCELLED)
-_UNDOABLE = ("restore", "undo", "update")
+_UNDOABLE = ("restore", "undo", "update", "rehouse")
 _PATHS = 20
 """Of each list, before --all is asked for."""
 _OPERATION_FIELDS = ("operation", "site", "kind", "outcome", "generation", "seconds", "steps", "detail")

@@ -6,11 +6,14 @@ from typing import Any
 
 from app.demo import access
 from app.demo.site import DemoSite
+from app.demo.worker import Worker
 from backends.records import Blocker, DatabaseReport, ModoseruError, TableFacts, TableFinding, TargetReport
 
 _COLLATION = "utf8mb4_unicode_520_ci"
 _DATED = {"posts": "post_date", "users": "user_registered", "comments": "comment_date"}
 """Where WordPress has a zero date as default."""
+_NAME_ONE = "name a new, empty database in [runtime.database]"
+NO_TARGET = ModoseruError("bad_request", "no database to move to was named", _NAME_ONE)
 _ROW = 512
 
 
@@ -47,6 +50,14 @@ def database_report(site: DemoSite, fields: dict[str, Any]) -> DatabaseReport:
         findings=(TableFinding(code="zero_default", count=len(zero), items=zero),) if zero else (),
         target=None if target is None else _target(site, target),
     )
+
+
+async def rehouse(worker: Worker) -> None:
+    """Ends where it is found that there is no other database to move to."""
+    await worker.step("preflight")
+    found = await worker.runtime.run(_target, worker.site, worker.operation.request["credentials"])
+    (why,) = found.blockers
+    raise ModoseruError(why.code, why.message, why.hint)
 
 
 def _target(site: DemoSite, given: dict[str, str]) -> TargetReport:

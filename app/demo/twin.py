@@ -20,7 +20,7 @@ from app.demo import access, moved, post
 from app.demo.adoption import Adoption
 from app.demo.archive import Archive, hash_of
 from app.demo.backup import backup
-from app.demo.database import database_report
+from app.demo.database import NO_TARGET, database_report, rehouse
 from app.demo.difference import difference
 from app.demo.drill import drill
 from app.demo.inspection import inspect, moved_preview, preview
@@ -72,6 +72,7 @@ _LAUNCHED: dict[str, tuple[str, Callable[[Worker], Awaitable[None]]]] = {
     "isolate": ("isolate", isolate),
     "release": ("release", release),
     "runtime": ("runtime", trial),
+    "rehouse": ("rehouse", rehouse),
     "probe": ("probe", probe),
 }
 _WORK = dict(_LAUNCHED.values())
@@ -336,8 +337,10 @@ class Twin:
 
     async def _launch(self, site: DemoSite, state: Path, request: Request, verb: str, say: Say) -> Reply:
         """Refusals come before anything is written; from its first line on, the operation lives by itself."""
-        if verb in ("snapshot", "update"):
+        if verb in ("snapshot", "update", "rehouse"):
             refuse_while_isolated(site)
+        if verb == "rehouse" and access.given(request.fields) is None:
+            raise NO_TARGET
         if verb == "undo":
             undoable(site, state, request.fields.get("operation"))
         elif verb in ("restore", "drill", "verify", "runtime"):

@@ -30,7 +30,7 @@ class Intent(Struct, frozen=True, kw_only=True):
 
     kind: str
     """`backup`, `restore`, `undo`, `update`, `drill`, `verify`, `runtime`; `vault`: a copy into it; `bring`: one out of
-    it; `switch`: of the PHP that runs the site."""
+    it; `switch`: of the PHP that runs the site; `rehouse`: its database moves."""
     site: Site
     verb: str = ""
     """The agent's verb that launches it; none where this process does it."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from app.session import Session
     from backends.agent.client import RemoteOperation
 
-UNDOABLE = ("restore", "update", "undo")
+UNDOABLE = ("restore", "update", "rehouse", "undo")
 
 
 async def plan(session: Session, site: Site) -> Intent:
@@ -58,7 +58,13 @@ async def _credentials(session: Session, site: Site, last: RemoteOperation) -> C
 
 
 async def _goes(session: Session, site: Site, last: RemoteOperation) -> tuple[str, ...]:
-    """An update of core comes back with the whole generation, and what is newer than that goes."""
+    """A move of the database is undone by wp-config.php alone; an update of core comes back with the whole generation,
+    and what is newer than that goes."""
+    if last.kind == "rehouse":
+        return (
+            "The site goes back to the database that it had before the move.",
+            "What was written since stays in the new database, and is no longer on the site.",
+        )
     if not last.whole or last.generation is None:
         return ("What the site shows now is put aside.",)
     found = await restore.preview(session, site, last.generation, "all")

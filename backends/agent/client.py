@@ -111,6 +111,11 @@ A connection that ends before the last line is cut, never "done".
                   be asked, or null}…]}: 40 at most, each started once and killed after 5 s |
 | runtime | php (a path, a name, a version), generation, seal, pages: [below the URL…; none: the copy names them] |
                   launches; changes nothing but its own cache of files that were read well under a PHP |
+| rehouse | credentials of the new, empty database, and the fields of a snapshot but reason | launches; `database` says
+                  what is in its way, and so does its Finished. Its steps: preflight, those of a snapshot, load, verify,
+                  switch, check. It asks `reset` while the site is closed, then `look`. Notes: `followed` (tables that
+                  changed since the generation), `not_locked`, `cut_off`, `left_behind` (tables written on the other
+                  side), `left_over` (the new database could not be emptied). An undo of it changes wp-config.php |
 | found | operation | what a `runtime` that is done has found: a `backends.runtimes.Trial` |
 
 A verb that *launches* writes the request to `ops/ID/`, starts a process of its own there, replies
@@ -255,6 +260,7 @@ SOURCES = (
         "pages",
         "runtime",
         "runtime_preflight",
+        "rehouse",
         "main",
     ),
 )

@@ -323,6 +323,16 @@ final class Dump
         return $part + ['rows' => $rows];
     }
 
+    /** What its rows would be as the part of a table named `$as`: {size, sha256, rows, offset, stored}. */
+    public function measure_rows($name, $as, Operation $operation)
+    {
+        $rows = 0;
+        $part = $this->member(function () use ($name, $as, &$rows, $operation) {
+            $rows = $this->content($name, '', $operation, 0, 0, $as);
+        });
+        return $part + ['rows' => $rows];
+    }
+
     /** Rows of a table as INSERT statements, a member of their own; their number. */
     public function some($name, $where, Operation $operation)
     {
@@ -440,11 +450,15 @@ final class Dump
         return $this->content($name, '', $operation, $done, $total);
     }
 
-    /** The rows (those for which `$where` holds) as statements; without an operation nobody is told how far it is. */
-    public function content($name, $where, $operation, $done, $total)
+    /**
+     * The rows (those for which `$where` holds) as statements, of a table named `$as` where that is given; without an
+     * operation nobody is told how far it is.
+     */
+    public function content($name, $where, $operation, $done, $total, $as = null)
     {
         $db = $this->database;
         $quoted = Database::name($name);
+        $into = Database::name($as ?? $name);
         $columns = [];
         $read = [];
         $keys = [];
@@ -459,10 +473,11 @@ final class Dump
             }
         }
         $limit = min(524288, (int) ((int) $db->one('SELECT @@max_allowed_packet') / 3));
-        $head = "INSERT INTO $quoted (" . implode(',', $columns) . ') VALUES ';
+        $head = "INSERT INTO $into (" . implode(',', $columns) . ') VALUES ';
         $rest = ($where === '' ? '' : " WHERE $where") . ($keys ? ' ORDER BY ' . implode(',', $keys) : '');
         $result = $db->link->query('SELECT ' . implode(',', $read) . " FROM $quoted$rest", MYSQLI_USE_RESULT);
         $kinds = array_map([$this, 'writes_as'], $result->fetch_fields());
+        $name = $as ?? $name;
         $rows = 0;
         $bytes = 0;
         $values = [];
@@ -554,10 +569,16 @@ final class Dump
 
     private function statement($kind, $table, $sql)
     {
+        $this->put(self::as_statement($kind, $table, $sql));
+    }
+
+    /** As it stands in a dump. */
+    public static function as_statement($kind, $table, $sql)
+    {
         $end = $kind === 'trigger' ? ";;\n" : ";\n";
         $before = '-- @ ' . strlen($sql) . " $kind " . escape_path($table) . "\n";
         // Only the client program needs the delimiter; our own reader goes by the length.
-        $this->put($kind === 'trigger' ? "DELIMITER ;;\n$before$sql$end" . "DELIMITER ;\n" : $before . $sql . $end);
+        return $kind === 'trigger' ? "DELIMITER ;;\n$before$sql$end" . "DELIMITER ;\n" : $before . $sql . $end;
     }
 
     private function member(callable $body)

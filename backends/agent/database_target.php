@@ -32,7 +32,7 @@ final class Target
                 $this->block('same_database', 'it is the database that the site uses already', 'name another one in [runtime.database]');
             } else {
                 $this->empty($there);
-                $this->grants($there);
+                $this->grants($there, $tables);
                 $this->packet($there);
                 $record['mapped'] = (object) $this->dialect($there, $tables);
             }
@@ -74,10 +74,12 @@ final class Target
         }
     }
 
-    private function grants(Database $there)
+    private function grants(Database $there, array $tables)
     {
         $has = $there->grants();
-        if ($has !== null && $missing = array_diff(TARGET_GRANTS, $has)) {
+        $views = in_array(true, array_column($tables, 'view'), true) ? ['CREATE VIEW', 'SHOW VIEW'] : [];
+        $triggers = $this->live->triggers($tables) ? ['TRIGGER'] : [];
+        if ($has !== null && $missing = array_diff(array_merge(TARGET_GRANTS, $views, $triggers), $has)) {
             $this->block('no_grant', 'its user may not ' . implode(', ', $missing), 'grant it in the host\'s panel');
         }
     }

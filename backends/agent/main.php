@@ -54,10 +54,13 @@ function answer($verb, Request $request)
         return $children[$verb]($request);
     }
     $launched = ['snapshot' => 'backup', 'restore' => 'restore', 'undo' => 'undo', 'update' => 'update', 'drill' => 'drill', 'verify' => 'verify',
-        'isolate' => 'isolate', 'release' => 'release', 'runtime' => 'runtime', 'probe' => 'probe'];
+        'isolate' => 'isolate', 'release' => 'release', 'runtime' => 'runtime', 'rehouse' => 'rehouse', 'probe' => 'probe'];
     if (isset($launched[$verb])) {
-        if ($verb === 'snapshot' || $verb === 'update') {
+        if ($verb === 'snapshot' || $verb === 'update' || $verb === 'rehouse') {
             refuse_while_isolated($request);
+        }
+        if ($verb === 'rehouse' && given_credentials($request) === null) {
+            throw new Failure('bad_request', 'no database to move to was named', 'name a new, empty database in [runtime.database]');
         }
         if ($verb === 'undo') {
             undoable($request);

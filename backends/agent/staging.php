@@ -405,7 +405,7 @@ function drop_staging(Operation $operation)
         leave_place($operation, $place);
     }
     $tag = $operation->recall('tag');
-    if ($tag && $operation->recall('phase') !== 'switched' && !drop_tables($operation, "/^_m{$tag}_/")) {
+    if ($tag && $operation->kind !== 'rehouse' && $operation->recall('phase') !== 'switched' && !drop_tables($operation, "/^_m{$tag}_/")) {
         $operation->note('left_over', "tables that begin with _m{$tag}_ could not be dropped; the next operation drops them", 'warning', "_m{$tag}_");
     }
     is_visit($operation) && forget_visit($operation);

@@ -425,6 +425,9 @@ function table_exists(Database $database, $name)
  */
 function database_of(Operation $operation)
 {
+    if ($operation->kind === 'rehouse') {
+        return target_again($operation);
+    }
     $wanted = $operation->recall('database');
     $why = new Failure('no_config', 'no wp-config.php tells where the database is', 'restore the files of a generation');
     foreach (places_of_config($operation) as $find) {

@@ -295,6 +295,9 @@ function plan_tables(Database $database, array $names, array $live, array $after
 function drop_tables(Operation $operation, $pattern)
 {
     $mark = $operation->folder . '/left-tables';
+    if ($operation->kind === 'rehouse' && $operation->outcome !== null) {
+        return true;  // what opens that database went with the operation's end, which told what is left there
+    }
     try {
         $database = database_of($operation);
         $names = [];

@@ -137,6 +137,9 @@ function operation_undo(Operation $operation)
     if (isset($mirror['generation'])) {
         settle($operation, $other, $mirror);
     }
+    if (!empty($mirror['moved'])) {
+        before_moving_back($operation, $other, $mirror);
+    }
     $operation->step('switch');
     switch_over($operation, $mirror);
     $other->remember('phase', 'undone');

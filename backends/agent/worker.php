@@ -194,7 +194,7 @@ class NeedsHand extends Exception
 function perform(Operation $operation)
 {
     $kinds = ['backup' => 'operation_backup', 'restore' => 'operation_restore', 'undo' => 'operation_undo',
-        'update' => 'operation_update', 'drill' => 'operation_drill', 'runtime' => 'operation_runtime', 'verify' => 'operation_verify', 'isolate' => 'operation_isolate',
+        'update' => 'operation_update', 'drill' => 'operation_drill', 'runtime' => 'operation_runtime', 'rehouse' => 'operation_rehouse', 'verify' => 'operation_verify', 'isolate' => 'operation_isolate',
         'release' => 'operation_release', 'probe' => 'operation_probe'];
     if (!isset($kinds[$operation->kind])) {
         throw new Failure('bad_request', "this agent has no operation {$operation->kind}", 'update Modoseru');
@@ -237,13 +237,14 @@ function bring_to_an_end(Operation $operation)
     $asked = $operation->asked;
     $asked && $operation->answer($asked['number']);
     $phase = $operation->recall('phase');
-    if (in_array($operation->kind, ['restore', 'undo'], true) && in_array($phase, ['switched', 'done'], true)) {
+    if (in_array($operation->kind, ['restore', 'undo', 'rehouse'], true) && in_array($phase, ['switched', 'done'], true)) {
+        $conclude = $operation->kind === 'rehouse' ? 'conclude_rehouse' : 'conclude_switch';
         if ($phase === 'done' && $operation->is_damaged) {
-            conclude_switch($operation, [true, 'what was seen is no longer known']);
+            $conclude($operation, [true, 'what was seen is no longer known']);
             return;
         }
         if ($operation->answered) {
-            conclude_switch($operation, [$operation->answered['keep'], $operation->answered['detail']]);
+            $conclude($operation, [$operation->answered['keep'], $operation->answered['detail']]);
             return;
         }
         if ($asked) {
@@ -282,7 +283,9 @@ function roll_back_dead(Operation $operation)
 function abandon(Operation $operation, $wait_s = 0)
 {
     take_page_away($operation);
-    if ($operation->recall('phase') === 'switching' || $operation->recall('phase') === 'switched') {
+    if ($operation->kind === 'rehouse') {
+        abandon_rehouse($operation);
+    } elseif ($operation->recall('phase') === 'switching' || $operation->recall('phase') === 'switched') {
         switch_back($operation, $wait_s);
         $operation->recall('questions') && flush_object_cache($operation);
     }

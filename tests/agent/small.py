@@ -28,6 +28,7 @@ from backends.records import AnyEvent, Asked, Finished, Note, Outcome, Progress,
 from backends.ssh import Servers
 from tests.lab import Lab, LabSite, disks
 from tests.lab.configuration import site_table
+from tests.lab.database import Database
 from tests.lab.layout import wait_until
 from tests.lab.processes import owned_by
 
@@ -469,8 +470,12 @@ def without(found: Tree, *patterns: bytes) -> Tree:
 
 
 def tables_of(lab: Lab, schema: str, prefix: str) -> dict[str, tuple[str, ...]]:
+    return tables_in(lab.database, schema, prefix)
+
+
+def tables_in(database: Database, schema: str, prefix: str) -> dict[str, tuple[str, ...]]:
     wanted = f"TABLE_SCHEMA='{schema}'"
-    rows = lab.database.sql(f"SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE {wanted}")
+    rows = database.sql(f"SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE {wanted}")
     kinds = {name: kind for name, kind in rows if name.startswith(prefix)}
     tables = [name for name, kind in kinds.items() if kind != "VIEW"]
     views = [name for name, kind in kinds.items() if kind == "VIEW"]
@@ -481,7 +486,7 @@ def tables_of(lab: Lab, schema: str, prefix: str) -> dict[str, tuple[str, ...]]:
         "SELECT EVENT_OBJECT_TABLE, TRIGGER_NAME, ACTION_TIMING, EVENT_MANIPULATION, ACTION_STATEMENT, SQL_MODE "
         f"FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA='{schema}' ORDER BY TRIGGER_NAME"
     )
-    answers = iter(lab.database.sql(";\n".join(statements), schema))
+    answers = iter(database.sql(";\n".join(statements), schema))
     sums = [next(answers)[1] for _ in tables]
     found: dict[str, tuple[str, ...]] = {}
     for name, checksum in zip(tables, sums, strict=True):

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -15,58 +11,20 @@ from backends.records import Credentials, TargetReport
 from backends.ssh import Servers
 from tests.agent.small import Small
 from tests.lab import Lab
-from tests.lab.layout import wait_until
+from tests.lab.other_database import Second, second_server
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="session")]
-PASSWORD = "of the new one"
-
-
-@dataclass(frozen=True)
-class Second:
-    """A server with a data folder of its own; it listens on its socket alone."""
-
-    socket: Path
-
-    def sql(self, statement: str) -> None:
-        subprocess.run(["mariadb", f"--socket={self.socket}", "-uroot", "-e", statement], check=True, timeout=30)
-
-    def credentials(self, **other: str) -> Credentials:
-        known = {"name": "moved", "user": "mover", "password": PASSWORD, "host": f"localhost:{self.socket}"}
-        return Credentials(**{**known, **other})
 
 
 @pytest.fixture(scope="module")
 def second(lab: Lab) -> Iterator[Second]:
-    folder = lab.layout.run / "second"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    folder.chmod(0o755)
-    shutil.chown(folder, "mysql", "mysql")
-    data, socket = folder / "data", folder / "db.sock"
-    made = ["mariadb-install-db", "--no-defaults", "--user=mysql", f"--datadir={data}", "--skip-test-db",
-            "--auth-root-authentication-method=socket"]  # fmt: skip
-    subprocess.run(made, check=True, capture_output=True, timeout=120)
-    server = subprocess.Popen(
-        ["/usr/sbin/mariadbd", "--no-defaults", "--user=mysql", f"--datadir={data}", f"--socket={socket}",
-         "--skip-networking", f"--pid-file={folder}/pid", f"--log-error={folder}/log", f"--tmpdir={folder}",
-         "--innodb-buffer-pool-size=32M"],
-    )  # fmt: skip
-    try:
-        ping = ["mariadb", f"--socket={socket}", "-uroot", "-e", "SELECT 1"]
-        wait_until(lambda: subprocess.run(ping, check=False, capture_output=True).returncode == 0, 60, "MariaDB")
-        yield Second(socket)
-    finally:
-        server.terminate()
-        server.wait(60)
-        shutil.rmtree(folder, ignore_errors=True)
+    with second_server(lab) as made:
+        yield made
 
 
 @pytest.fixture
 def empty(second: Second) -> Second:
-    second.sql(
-        "DROP DATABASE IF EXISTS moved; CREATE DATABASE moved; DROP USER IF EXISTS mover@localhost;"
-        f"CREATE USER mover@localhost IDENTIFIED BY '{PASSWORD}'; GRANT ALL ON moved.* TO mover@localhost"
-    )
+    second.make_new()
     return second
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from app import cli_fleet, cli_runtime, cli_updates, cli_vault
+from app import cli_fleet, cli_renewals, cli_runtime, cli_updates, cli_vault
 from app.cli_vault import identity_option
 from app.command_line import Options, command, run
 
@@ -604,6 +604,8 @@ main.add_command(cli_vault.vault)
 for one in (cli_updates.updates, cli_updates.update, cli_updates.ledger):
     command(main)(one)
 command(main)(cli_runtime.runtime)
+command(main)(cli_renewals.calendar)
+command(main)(cli_renewals.renew)
 
 
 if __name__ == "__main__":

@@ -109,7 +109,19 @@ def _policy_problems(policy: Policy) -> Iterator[str]:
 
 def site_problems(site: Site, name: str) -> list[str]:
     """What makes no sense in a site's own file, which messages call `name`."""
-    return [f"{name}: {problem}" for problem in (*_ssh_problems(site.ssh), *_server_problems(site))]
+    return [
+        f"{name}: {problem}"
+        for problem in (*_ssh_problems(site.ssh), *_server_problems(site), *_renewal_problems(site))
+    ]
+
+
+def _renewal_problems(site: Site) -> Iterator[str]:
+    names = [one.what for one in site.renewals]
+    for number, one in enumerate(site.renewals, 1):
+        if one.what in names[: number - 1]:
+            yield f'renewals[{number}].what: "{visible(one.what, 60)}" is named twice; each wants a name of its own'
+        if one.state == "confirmed" and not (one.evidence or "").strip():
+            yield f'renewals[{number}].state: confirmed wants evidence = "…", such as an invoice\'s number'
 
 
 def _ssh_problems(ssh: SshSettings) -> Iterator[str]:

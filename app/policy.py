@@ -53,6 +53,42 @@ generation that has them clean. `plugin_checksums` counts in the same way what a
 """
 
 
+REMINDERS = (60, 30, 7)
+"""How many days before its due day a renewal is reminded of."""
+_SHARE_LEFT = 0.25
+"""A certificate of which more is left is not due yet, however few days that are (FACTS 5)."""
+
+
+_BANKS_CLOSED = {(12, 31), (1, 1), (1, 2), (1, 3)}
+
+
+def business_day(day: dt.date) -> dt.date:
+    """`day`, or the last one before it that is no weekend, no Japanese holiday and none on which banks are closed
+    (31 December to 3 January): what has to be paid has to be paid by then."""
+    import jpholiday  # only what looks at dates needs it
+
+    if not 1950 <= day.year <= 2150:  # a hostile certificate's; equinoxes are known for these years alone
+        return day
+    while day.weekday() >= 5 or (day.month, day.day) in _BANKS_CLOSED or jpholiday.is_holiday(day):
+        day -= dt.timedelta(days=1)
+    return day
+
+
+def reminder(days_left: int, *, state: str, auto: bool, lifetime: int | None = None) -> int | None:
+    """Which of REMINDERS is the last that was reached; None: none yet, or it is confirmed.
+
+    What renews by itself is reminded of by the last one alone: by then it has not. `lifetime`: a certificate's days.
+    """
+    if state == "confirmed":
+        return None
+    counted = [
+        days
+        for days in (REMINDERS[-1:] if auto else REMINDERS)
+        if lifetime is None or days <= max(REMINDERS[-1], lifetime * _SHARE_LEFT)
+    ]
+    return min((days for days in counted if days_left <= days), default=None)
+
+
 def may_be_let_go(generation: str, min_age: str, now: dt.datetime) -> bool:
     """Whether the promise allows that a retention removed this generation by now: what is younger was taken away.
 

@@ -22,6 +22,7 @@ from msgspec import Struct
 from backends.journal_cache import Cache
 from backends.journal_catalogue import Catalogue
 from backends.journal_file import BUSY_S, JournalBroken, JournalFile, moment, stamp
+from backends.journal_renewals import RenewalBook
 from backends.journal_updates import UpdateBook
 from backends.records import GENERATION_ID, AnyEvent, ModoseruError, Operation, encode, visible
 
@@ -77,6 +78,7 @@ class Journal:
         self.cache = Cache(file)
         self.catalogue = Catalogue(file)
         self.updates = UpdateBook(file)
+        self.renewals = RenewalBook(file)
 
     @classmethod
     async def open(cls, path: Path, *, busy: float = BUSY_S) -> Journal:
@@ -145,7 +147,7 @@ class Journal:
         what a site that comes back, or a question that comes later, is measured against."""
 
         def write(database: sqlite3.Connection) -> None:
-            for table in ("state", "operation", "fact", "decision", "ledger"):
+            for table in ("state", "operation", "fact", "decision", "ledger", "renewal"):
                 database.execute(f"DELETE FROM {table} WHERE site = ?", (site,))  # noqa: S608  constant names
             _mark(database, site)
 

@@ -70,6 +70,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             record TEXT NOT NULL, PRIMARY KEY (site, operation, kind, slug))""",
         "CREATE INDEX ledger_at ON ledger (at)",
     ),
+    (
+        """CREATE TABLE renewal (
+            number INTEGER PRIMARY KEY, site TEXT NOT NULL, what TEXT NOT NULL, expires TEXT NOT NULL,
+            record TEXT NOT NULL)""",
+        "CREATE INDEX renewal_site ON renewal (site, what)",
+    ),
 )
 """What brings schema N to N + 1; entries are appended, never changed. `PRAGMA user_version` is the schema."""
 

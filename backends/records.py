@@ -296,11 +296,18 @@ class DomainSettings(_Table, frozen=True, kw_only=True):
 
 
 class Renewal(_Table, frozen=True, kw_only=True):
-    what: Text
+    """A contract, or with `what` = `certificate` or `domain` who looks after what is seen of those."""
+
+    what: Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,100}\Z")]
     due: dt.date
+    """The last day on which it holds."""
     owner: Text | None = None
+    """Absent, the site's."""
     auto: bool = False
+    """It renews by itself."""
     state: Annotated[str, Meta(pattern=r"^(open|ordered|paid|confirmed)\Z")] = "open"
+    evidence: Text | None = None
+    """What `confirmed` rests on: an invoice's number, a mail."""
 
 
 class Site(_Table, frozen=True, kw_only=True):

@@ -42,6 +42,8 @@ REGISTRY_S = 0.5
 """Seconds that a site waits for its registry before it is shown without."""
 PATIENCE_S = 120.0
 """Seconds that the registry's own pace may cost: one question in several seconds (FACTS 5)."""
+CERTIFICATE_SEEN = "certificate_seen"
+"""Under this name the journal keeps the last certificate that was seen: a server that does not answer hides no end."""
 T = TypeVar("T", bound=Struct)
 
 
@@ -124,7 +126,7 @@ async def check(session: Session, sites: Sequence[Site], *, refresh: bool = Fals
     turns = asyncio.Semaphore(AT_ONCE)
 
     async def one(site: Site) -> None:
-        domain = asyncio.create_task(_domain(session, site))
+        domain = asyncio.create_task(ask_registry(session, site))
         try:
             async with turns:
                 await _look_at(session, site, refresh=refresh)
@@ -166,7 +168,8 @@ async def _known(session: Session, site: Site) -> SiteStatus:
     return found
 
 
-async def _domain(session: Session, site: Site) -> None:
+async def ask_registry(session: Session, site: Site) -> None:
+    """Asks the registry, as its pace allows, and remembers what it says."""
     found = await session.registries.expiry(
         urlsplit(site.url).hostname or "", manual=site.domain.expires, patience=PATIENCE_S
     )
@@ -186,6 +189,8 @@ async def _look_at(session: Session, site: Site, *, refresh: bool) -> None:
     )
     contact, inspection = inside
     seen: dict[str, Struct] = {"health": health, "certificate": certificate, "contact": contact}
+    if certificate.not_after is not None:
+        seen[CERTIFICATE_SEEN] = certificate
     if inspection is not None:
         seen["inspection"] = inspection
         if _shows(health, inspection.title):

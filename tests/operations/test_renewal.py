@@ -1,0 +1,82 @@
+"""`calendar` and `renew` on a machine of its own: what is kept, what is refused, what confirms."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import icalendar
+import pytest
+
+from tests.operations.program import Program
+
+SITE = """
+name = "kogyo.example"
+url = "https://www.kogyo.example/"
+owner = "duty A"
+[ssh]
+host = "sv1.example"
+user = "kogyo"
+[server]
+root = "~/www"
+[[renewals]]
+what = "server plan"
+due = {due}
+"""
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Program:
+    made = Program(tmp_path / "config", tmp_path / "state")
+    (made.config / "sites.d").mkdir(parents=True)
+    made.write_fleet({"fleet": {"timezone": "Asia/Tokyo", "name": "Agency"}})
+    write(made, dt.datetime.now(dt.UTC).date() + dt.timedelta(days=40))
+    return made
+
+
+def write(machine: Program, due: dt.date, more: str = "") -> None:
+    (machine.config / "sites.d" / "kogyo.example.toml").write_text(SITE.format(due=due) + more)
+
+
+def test_a_person_confirms_with_evidence_and_only_so(machine: Program) -> None:
+    refused = machine("renew", "kogyo.example", "server plan", "--state", "confirmed", "--json", code=2)
+    assert refused.error["code"] == "no_evidence"
+    assert machine("calendar", "--json").json["expiries"][0]["state"] == "open"
+    machine("renew", "kogyo.example", "server plan", "--state", "ordered")
+    words = ("renew", "kogyo.example", "server plan", "--state", "confirmed", "--evidence", "invoice \x1b[31m12")
+    assert "\x1b" not in machine(*words).out
+    (one,) = machine("calendar", "--json").json["expiries"]
+    assert (one["state"], one["evidence"], one["owner"], one["reminder"]) == (
+        "confirmed", "invoice \\x1b[31m12", "duty A", None,
+    )  # fmt: skip
+    assert "@" in one["who"]
+    write(machine, dt.datetime.now(dt.UTC).date() + dt.timedelta(days=80))  # the next period is another one
+    assert machine("calendar", "--json").json["expiries"][0]["state"] == "open"
+
+
+def test_what_is_not_there_and_who_may_not_write_are_told(machine: Program) -> None:
+    unknown = machine("renew", "kogyo.example", "licence", "--json", code=2)
+    assert unknown.error["code"] == "renewal_unknown"
+    assert "server plan" in unknown.error["message"]
+    words = ("renew", "kogyo.example", "server plan", "--state", "paid", "--read-only", "--json")
+    assert machine(*words, code=2).error["code"] == "read_only"
+    assert machine("renew", "kogyo.example", "server plan", "--json").json["expiry"]["state"] == "open"
+
+
+def test_a_date_that_nobody_knows_is_asked_for_and_the_file_is_written_whole(machine: Program, tmp_path: Path) -> None:
+    target = tmp_path / "out.ics"
+    told = machine("calendar", "--ics", str(target))
+    assert "? kogyo.example: its domain was not looked at yet" in told.out
+    read = icalendar.Calendar.from_ical(target.read_bytes())
+    assert [str(event["SUMMARY"]) for event in read.walk("VEVENT")] == ["kogyo.example: server plan"]
+    assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".new")] == []
+    nowhere = machine("calendar", "--ics", str(tmp_path / "none" / "out.ics"), "--json", code=1)
+    assert nowhere.error["code"] == "ics_unwritable"
+
+
+def test_a_file_that_confirms_without_evidence_or_names_one_twice_is_refused(machine: Program) -> None:
+    again = '[[renewals]]\nwhat = "server plan"\ndue = 2027-01-01\nstate = "confirmed"\n'
+    write(machine, dt.date(2027, 4, 30), again)
+    told = machine("calendar", code=2).err
+    assert "renewals[2].what" in told
+    assert "renewals[2].state: confirmed wants evidence" in told

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from pathlib import Path
 
 import icalendar
 import pytest
 
+from tests.backends import registry_servers
+from tests.backends.test_domains import NOWHERE
 from tests.operations.program import Program
 
 SITE = """
@@ -80,3 +83,22 @@ def test_a_file_that_confirms_without_evidence_or_names_one_twice_is_refused(mac
     told = machine("calendar", code=2).err
     assert "renewals[2].what" in told
     assert "renewals[2].state: confirmed wants evidence" in told
+
+
+async def test_a_later_date_of_the_registry_confirms_what_was_ordered(machine: Program, tmp_path: Path) -> None:
+    ends = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=40)
+    renewed = ends + dt.timedelta(days=365)
+    write(machine, ends, f"[domain]\nexpires = {ends}\n")
+    (tmp_path / "rdap.json").write_text(NOWHERE)
+    text = f"Domain Name: KOGYO.EXAMPLE\r\nRegistry Expiry Date: {renewed}T00:00:00Z\r\n"
+    async with registry_servers.whois({"kogyo.example": text}) as server:
+        domains = {"rdap_bootstrap": str(tmp_path / "rdap.json"), "whois": {"example": server.address}}
+        machine.write_fleet({"domains": domains})
+        words = ("renew", "kogyo.example", "domain", "--json")
+        await asyncio.to_thread(machine, *words, "--state", "ordered")
+        told = (await asyncio.to_thread(machine, *words)).json
+        assert told["confirmed"]["who"] == "whois"
+        assert told["confirmed"]["expires"] == ends.isoformat()
+        assert (told["expiry"]["expires"], told["expiry"]["state"]) == (renewed.isoformat(), "open")
+        again = (await asyncio.to_thread(machine, *words)).json
+        assert again["confirmed"] is None

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from pathlib import Path
+from typing import Any
 
 import icalendar
 import pytest
 
 from tests.backends import registry_servers
 from tests.backends.test_domains import NOWHERE
+from tests.backends.web_servers import DAY, Authority, answer, http
 from tests.operations.program import Program
 
 SITE = """
@@ -102,3 +104,28 @@ async def test_a_later_date_of_the_registry_confirms_what_was_ordered(machine: P
         assert (told["expiry"]["expires"], told["expiry"]["state"]) == (renewed.isoformat(), "open")
         again = (await asyncio.to_thread(machine, *words)).json
         assert again["confirmed"] is None
+
+
+async def test_only_a_certificate_that_browsers_take_confirms_and_a_silent_server_hides_no_date(
+    machine: Program, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    ends = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=40)
+    words = ("renew", "kogyo.example", "certificate", "--json")
+
+    async def served(name: str, days: int) -> dict[str, Any]:
+        async with http(answer("ok"), context=authority.context(authority.leaf(name, left=days * DAY))) as server:
+            write(machine, ends, f'[web]\nconnect = "{server.connect}"\nca_file = "{authority.root_file}"\n')
+            told: dict[str, Any] = (await asyncio.to_thread(machine, *words)).json
+            return told
+
+    first = await served("www.kogyo.example", 5)
+    assert first["confirmed"] is None
+    await asyncio.to_thread(machine, *words, "--state", "ordered")
+    assert (await served("other.example", 60))["confirmed"] is None
+    sound = await served("www.kogyo.example", 80)
+    assert sound["confirmed"]["who"] == "certificate"
+    assert sound["confirmed"]["expires"] == first["expiry"]["expires"]
+    silent = (await asyncio.to_thread(machine, *words)).json  # nobody listens there any more
+    assert silent["confirmed"] is None
+    assert silent["expiry"]["expires"] == sound["expiry"]["expires"]

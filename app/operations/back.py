@@ -67,6 +67,9 @@ async def _last(agent: Agent, site: Site, slug: str) -> Updated:
 
 def _path(site: Site, inspection: Inspection, kind: str, slug: str) -> str:
     """Below the document root."""
+    if kind == "translation":
+        hint = f"modoseru restore {site.name} GENERATION --only wp-content/languages brings all of them back"
+        raise ModoseruError("whole_only", f"{kind} {slug} lies among all other translations", hint)
     if kind not in FOLDERS:
         hint = f"modoseru restore {site.name} GENERATION brings both back"
         raise ModoseruError("whole_only", f"{kind} {slug} comes back with its database or not at all", hint)

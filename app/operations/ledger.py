@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 OUTCOMES = {"updated": "applied", "put_back": "put_back", "not_updated": "not_updated", "not_judged": "not_judged"}
 """By the code of the note that tells of it."""
-IN_PLACE = {"core", "translation"}
-"""Kinds that WordPress writes over what is live; the others are switched by two renames."""
+IN_PLACE = {"core"}
+"""What WordPress writes over what is live; the others are switched by two renames."""
 WHY_MOST = 300
 Known = Mapping[tuple[str, str], Update]
 """What was offered, by kind and slug."""

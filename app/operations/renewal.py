@@ -94,6 +94,8 @@ async def look_again(session: Session, site: Site, what: str) -> tuple[Expiry, R
     after = await of(session, site, what)
     if not sound or before is None or after.expires <= before.expires or after.source == "manual":
         return after, None
+    if before.source == "manual" and before.state == "open":
+        return after, None  # a date of the site's file may have been wrong: nobody has ordered anything
     evidence = f"{after.source} says {after.expires}; {before.expires} was waited for"
     return after, await _note(session, before, "confirmed", after.source, evidence)
 
@@ -106,7 +108,7 @@ async def _waited_for(session: Session, site: Site, what: str) -> Expiry | None:
         return None
     own = [one for one in await session.journal.renewals.entries(site.name) if one.what == what]
     if own and own[-1].state != "confirmed" and own[-1].expires < known.expires:
-        return msgspec.structs.replace(known, expires=own[-1].expires)
+        return msgspec.structs.replace(known, expires=own[-1].expires, state=own[-1].state)
     return known
 
 

@@ -229,7 +229,38 @@ function pending_updates()
         $updates[] = ['kind' => 'theme', 'slug' => $slug, 'from' => (string) $theme->get('Version'), 'to' => $theme->update['new_version'], 'name' => (string) $theme->get('Name'),
             'blocked' => blocked_because($theme->update['requires_php'] ?? '', $theme->update['requires'] ?? '')];
     }
+    foreach (wp_get_translation_updates() as $pack) {
+        $updates[] = ['kind' => 'translation', 'slug' => translation_slug($pack), 'from' => translated_at($pack), 'to' => (string) $pack->updated,
+            'name' => translated_name($pack) . " ({$pack->language})", 'blocked' => blocked_because('', '')];
+    }
     return $updates;
+}
+
+/** `plugin-akismet-ja`: a plugin and a theme may have one name; `core-ja` for WordPress itself. */
+function translation_slug($pack)
+{
+    return $pack->type . ($pack->slug === 'default' ? '' : "-{$pack->slug}") . "-{$pack->language}";
+}
+
+/** When the words that are installed were last revised (UTC); null where there are none. */
+function translated_at($pack)
+{
+    $installed = wp_get_installed_translations($pack->type === 'core' ? 'core' : "{$pack->type}s");
+    $date = $installed[$pack->slug][$pack->language]['PO-Revision-Date'] ?? '';
+    return $date === '' ? null : substr($date, 0, 19);
+}
+
+function translated_name($pack)
+{
+    if ($pack->type === 'core') {
+        return 'WordPress';
+    }
+    foreach ($pack->type === 'plugin' ? get_plugins() : [] as $file => $plugin) {
+        if (plugin_slug($file) === $pack->slug) {
+            return $plugin['Name'];
+        }
+    }
+    return $pack->type === 'theme' ? (string) wp_get_theme($pack->slug)->get('Name') : $pack->slug;
 }
 
 /** Why an update cannot be applied here, or null. WordPress would refuse it half-way, or somebody else would undo it. */

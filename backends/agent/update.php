@@ -24,14 +24,17 @@ function operation_update(Operation $operation)
         $name = "{$item['kind']} {$item['slug']}";
         $result = update_one($operation, $site, $item, $i, $place);
         if ($result === null) {
-            $units = array_merge($units, item_units($operation, $i));
+            foreach (item_units($operation, $i) as $unit) {
+                // All translations share a folder: the first one put aside is what an undo brings back.
+                $units += [$unit['live'] => $unit];
+            }
             $kept[] = $name;
         } else {
             $back[] = "$name ($result)";
         }
         $operation->checkpoint(true);
     }
-    conclude_update($operation, $kept, $back, $units, $made);
+    conclude_update($operation, $kept, $back, array_values($units), $made);
 }
 
 function wanted_items(Request $request)
@@ -282,8 +285,8 @@ function conclude_update(Operation $operation, array $kept, array $back, array $
         return;
     }
     $operation->remember('plan', ['units' => $units, 'tables' => null, 'closed' => []]);
-    // Core and translations are replaced in place: only the generation that was made first takes them back.
-    $operation->remember('whole', (bool) preg_grep('/^(?:core|translation) /', $kept));
+    // Core is replaced in place: only the generation that was made first takes it back.
+    $operation->remember('whole', (bool) preg_grep('/^core /', $kept));
     $operation->remember('phase', 'done');
     drop_staging($operation);
     forget_evidence($operation->request);
@@ -434,11 +437,58 @@ function switching_upgrader($class, Request $request, $live, $has_folder)
     return $upgrader;
 }
 
+/** The folder of all translations is copied, the new words are put into the copy, and the two change places. */
 function upgrade_translation(Request $request, $slug)
 {
     require_once ABSPATH . 'wp-admin/includes/class-language-pack-upgrader.php';
-    $result = (new Language_Pack_Upgrader(new Automatic_Upgrader_Skin()))->bulk_upgrade();
-    return ['updated' => is_array($result) && !array_filter($result, 'is_wp_error'), 'version' => 'current', 'why' => 'no translation is offered'];
+    ask_for_updates();
+    foreach (wp_get_translation_updates() as $pack) {
+        if (translation_slug($pack) !== $slug) {
+            continue;
+        }
+        $stage = $request->text('stage') . '/languages';
+        copy_words(WP_LANG_DIR, $stage);
+        add_filter('upgrader_package_options', function ($options) use ($stage) {
+            $options['destination'] = $stage . substr($options['destination'], strlen(WP_LANG_DIR));
+            return $options;
+        });
+        $skin = new Automatic_Upgrader_Skin();
+        $result = (new Language_Pack_Upgrader($skin))->bulk_upgrade([$pack], ['clear_update_cache' => false]);
+        $result = is_array($result) ? reset($result) : $result;
+        if (!is_array($result)) {
+            $why = is_wp_error($result) ? $result->get_error_message() : implode(' ', $skin->get_upgrade_messages());
+            return ['updated' => false, 'why' => trim(strip_tags($why)) ?: 'the translation was not unpacked'];
+        }
+        $unit = known_by_inode(['live' => WP_LANG_DIR, 'stage' => $stage, 'old' => $request->text('old'), 'carry' => []]);
+        write_durably($request->text('unit_file'), json($unit));
+        forward_unit($unit);
+        wp_clean_update_cache();
+        return ['updated' => true, 'version' => (string) $pack->updated];
+    }
+    return ['updated' => false, 'why' => 'no update is offered for it now'];
+}
+
+/** Real copies: WordPress writes over what it finds. */
+function copy_words($from, $to)
+{
+    make_folder($to);
+    foreach (@scandir($from) ?: [] as $name) {
+        if ($name === '.' || $name === '..') {
+            continue;
+        }
+        if (is_dir("$from/$name") && !is_link("$from/$name")) {
+            copy_words("$from/$name", "$to/$name");
+        } elseif (!(is_link("$from/$name") ? symlink(readlink("$from/$name"), "$to/$name") : copy("$from/$name", "$to/$name"))) {
+            throw new Failure('disk_full', "$from/$name could not be copied", 'look at the account\'s space');
+        } elseif (!is_link("$from/$name")) {
+            chmod("$to/$name", fileperms("$from/$name") & 07777);
+            touch("$to/$name", filemtime("$from/$name"));
+        }
+    }
+    if (is_dir($from)) {
+        chmod($to, fileperms($from) & 07777);
+        touch($to, filemtime($from));
+    }
 }
 
 function upgrade_core(Request $request, $slug)

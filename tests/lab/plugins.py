@@ -153,6 +153,30 @@ def build_packages(folder: Path) -> None:
         _build(package_file(folder, THEME, version), version, _theme(version))
 
 
+def words_file(name: str, revised: str) -> str:
+    return f"{name}-{revised[:10]}.zip".replace("/", "-")
+
+
+def build_words(folder: Path, name: str, revised: str) -> Path:
+    """A language pack, `plugin/good-plugin/ja`, last revised then; one of 2099 ends every request that reads it."""
+    kind, slug, language = name.split("/")
+    stem = language if kind == "core" else f"{slug}-{language}"
+    head = f"PO-Revision-Date: {revised}+0000\\n"
+    words = (
+        "throw new Error('no words');"
+        if revised.startswith("2099")
+        else f"return ['po-revision-date' => '{revised}+0000', 'messages' => []];"
+    )
+    files = {
+        f"{stem}.po": f'msgid ""\nmsgstr ""\n"{head}"\n"Language: {language}\\n"\n',
+        f"{stem}.mo": "\xde\x12\x04\x95",
+        f"{stem}.l10n.php": f"<?php\n{words}\n",
+    }
+    package = folder / words_file(name, revised)
+    _build(package, revised, files)
+    return package
+
+
 def _plugin(slug: str, version: str) -> dict[str, str]:
     broken = {**FAULTS, **INNER, **BEHIND, MIGRATING: MIGRATION, RENAMING: RENAME}
     body = broken[slug] if slug in broken and version == "1.1" else HEAD.format(slug=slug, version=version)

@@ -23,6 +23,7 @@ import msgspec
 
 from tests.lab import plugins, upstream
 from tests.lab.layout import write_atomically
+from tests.lab.plugins import build_words, words_file
 from tests.lab.processes import Processes
 
 REPOSITORY = Path(__file__).parents[2]
@@ -38,6 +39,8 @@ class Offers(msgspec.Struct, forbid_unknown_fields=True):
     packages: dict[str, str] = {}
     seconds: dict[str, float] = {}
     needs_php: dict[str, str] = {}
+    words: dict[str, str] = {}
+    """`plugin/good-plugin/ja` → when it was last revised: `2026-10-01 00:00:00`."""
     fail: bool = False
 
 
@@ -67,6 +70,7 @@ class Wporg:
         core: str | None = None,
         seconds: Mapping[str, float] | None = None,
         needs_php: Mapping[str, str] | None = None,
+        words: Mapping[str, str] | None = None,
         fail: bool = False,
     ) -> None:
         """From now on these are the newest versions, and nothing else is new.
@@ -78,6 +82,7 @@ class Wporg:
             plugins=dict(plugins or {}),
             themes=dict(themes or {}),
             needs_php=dict(needs_php or {}),
+            words=dict(words or {}),
             fail=fail,
         )
         slow = {_SLOW: _SLOW_SECONDS, **(seconds or {})}
@@ -90,6 +95,9 @@ class Wporg:
             offers.packages[path] = str(self.package(kind, slug, version))
             if slug in slow:
                 offers.seconds[path] = slow[slug]
+        for name, revised in offers.words.items():
+            package = build_words(self._zips, name, revised)
+            offers.packages[f"/words/{package.name}"] = str(package)
         if core:
             upstream.core_checksums(core)
         write_atomically(self._folder / "offers.json", msgspec.json.encode(offers))
@@ -184,16 +192,31 @@ def answer(path: str, query: dict[str, str], form: dict[str, str], offers: Offer
     found: dict[str, Any] | None = None
     if path == "/core/version-check/1.7/":
         found = _core(query.get("version", "0"), offers.core)
+        found["translations"] = _words("core", form, offers)
     elif path == "/core/checksums/1.0/":
         found = {"checksums": upstream.core_checksums(query.get("version", ""), query.get("locale", "en_US")) or False}
     elif path == "/plugins/update-check/1.1/":
-        found = _plugins(_installed(form, "plugins"), offers)
+        found = _plugins(_installed(form, "plugins"), offers) | {"translations": _words("plugin", form, offers)}
     elif path == "/themes/update-check/1.1/":
-        found = _themes(_installed(form, "themes"), offers)
+        found = _themes(_installed(form, "themes"), offers) | {"translations": _words("theme", form, offers)}
     elif path.startswith("/translations/"):
         found = {"translations": []}
     elif match := re.fullmatch(r"/plugin-checksums/([a-z0-9-]+)/([0-9.]+)\.json", path):
         found = _plugin_checksums(match[1], match[2], offers)
+    return found
+
+
+def _words(kind: str, form: dict[str, str], offers: Offers) -> list[dict[str, str]]:
+    """Those that are newer than what the site says that it has."""
+    told = json.loads(form.get("translations", "[]")) or {}
+    found = []
+    for name, revised in offers.words.items():
+        of, slug, language = name.split("/")
+        has = told.get(slug, {}).get(language, {}).get("PO-Revision-Date", "")
+        if of == kind and revised > has[:19]:
+            package = f"{DOWNLOADS}/words/{words_file(name, revised)}"
+            found.append({"type": kind, "slug": slug, "language": language, "version": "1.1", "updated": revised,
+                          "package": package, "autoupdate": "1"})  # fmt: skip
     return found
 
 

@@ -378,3 +378,47 @@ def test_an_error_that_the_log_knew_before_holds_no_update(lab: Lab, fresh_site:
     lab.wporg.offer({GOOD: "1.1"})
     done = program("update", site.name, "--yes", "--json").json
     assert done["detail"] == f"updated: plugin {GOOD}"
+
+
+def test_translations_are_offered_updated_and_put_back_one_by_one(
+    lab: Lab, fresh_site: Fresh, program: Program
+) -> None:
+    site = fresh_site("kogyo.example")
+    lab.put_plugin(site, GOOD)
+    languages = site.root / "wp-content/languages"
+    old = {one.name: one.read_bytes() for one in languages.iterdir() if one.is_file()} if languages.exists() else {}
+    lab.sql(
+        site,
+        f"REPLACE INTO `{site.db_prefix}options` (option_name, option_value, autoload) VALUES ('WPLANG', 'ja', 'yes')",
+    )
+    words = {f"plugin/{GOOD}/ja": "2026-10-01 00:00:00", "core/default/ja": "2099-10-01 00:00:00"}
+    lab.wporg.offer(core="7.1.1", words=words)  # 6.1.9 does not read words as PHP
+    offered = program("updates", site.name, "--json").json["sites"][0]["updates"]
+    assert [(one["kind"], one["slug"], one["to"]) for one in offered] == [
+        ("core", "wordpress", "7.1.1"),
+        ("translation", "core-ja", "2099-10-01 00:00:00"),
+        ("translation", f"plugin-{GOOD}-ja", "2026-10-01 00:00:00"),
+    ]
+    answer = program("update", site.name, "--yes", "--json", "--progress", "json")
+    assert answer.json["detail"].startswith(
+        f"updated: core wordpress, translation plugin-{GOOD}-ja; put back: translation core-ja ("
+    )
+    put_back = next(one["text"] for one in answer.events if one.get("code") == "put_back")
+    assert "status 500" in put_back
+    assert {one.name: one.read_bytes() for one in languages.iterdir() if one.is_file()} == old
+    po = (languages / f"plugins/{GOOD}-ja.po").read_text()
+    assert "2026-10-01" in po
+    left = program("updates", site.name, "--json").json["sites"][0]["updates"]
+    assert [one["slug"] for one in left] == ["core-ja"]
+
+    lab.wporg.offer(
+        words={f"plugin/{GOOD}/ja": "2026-11-01 00:00:00", "theme/twentytwentythree/ja": "2026-11-01 00:00:00"}
+    )
+    offered = program("updates", site.name, "--json").json["sites"][0]["updates"]
+    assert offered[0]["from"] == "2026-10-01 00:00:00"
+    program("update", site.name, "--yes")
+    assert "2026-11-01" in (languages / f"plugins/{GOOD}-ja.po").read_text()
+    assert (languages / "themes/twentytwentythree-ja.po").exists()
+    program("undo", site.name, "--yes")
+    assert (languages / f"plugins/{GOOD}-ja.po").read_text() == po
+    assert not (languages / "themes/twentytwentythree-ja.po").exists()

@@ -34,8 +34,9 @@ async def updates(  # noqa: PLR0917 - as the help lists them
 ) -> int:
     """Pending updates, asked of wordpress.org now by the sites' own update code, and what is decided about them.
 
-    Those that close a known hole come first; holes that no update closes stand behind them. The feed of known holes is
-    asked for too, at most every half hour.
+    Those that close a known hole come first; holes that no update closes stand behind them, and plugins that
+    wordpress.org has closed or that were not updated for two years. The feed of known holes is asked for too, at most
+    every half hour, and the directory of plugins, at most weekly for each.
 
     A decision is about the sites that are named, or about the fleet. One that broke a page when it was tried is held,
     with the reason, until it is let go. Exit status 1 where a site could not ask.
@@ -60,9 +61,9 @@ async def updates(  # noqa: PLR0917 - as the help lists them
             await deciding.decide(held, pending, slug, Verdict.APPROVED, fleet=fleet, note=why)
         for slug in skip:
             await deciding.decide(held, pending, slug, Verdict.SKIPPED, fleet=fleet, note=why)
-        decided = await deciding.known(held)
+        decided, left = await deciding.known(held), await plans.neglected(held, chosen)
         speaking_updates.updates(
-            pending, deciding.items(pending, decided), feed, by_item=by_item, as_json=options.as_json
+            pending, deciding.items(pending, decided), feed, left, by_item=by_item, as_json=options.as_json
         )
     return 1 if any(one.problem for one in pending) else 0
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from backends.domains import Registries
     from backends.endoflife import EndOfLife
     from backends.holes import Holes
+    from backends.plugin_directory import PluginDirectory
     from backends.ssh import Servers
     from backends.web import Web
 
@@ -75,6 +76,12 @@ class Session:
         from backends.checksums import Publisher
 
         return Publisher(self.fleet.settings.wordpress, cache=self.journal.cache)
+
+    @functools.cached_property
+    def directory(self) -> PluginDirectory:
+        from backends.plugin_directory import PluginDirectory
+
+        return PluginDirectory(self.fleet.settings.wordpress, cache=self.journal.cache)
 
     @functools.cached_property
     def holes(self) -> Holes | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app import holes
+from app.neglect import Neglected
 from app.operations.deciding import Item
 from app.operations.month import Fate, Plan, Result, Stopped
 from app.operations.update import Pending
@@ -24,12 +25,19 @@ _MARKS = {Fate.DONE: "✔", Fate.FAILED: "✖"}
 
 
 def updates(
-    pending: Sequence[Pending], items: Sequence[Item], feed: Feed | None = None, *, by_item: bool, as_json: bool
+    pending: Sequence[Pending],
+    items: Sequence[Item],
+    feed: Feed | None,
+    neglected: Mapping[str, Sequence[Neglected]],
+    *,
+    by_item: bool,
+    as_json: bool,
 ) -> None:
     """`updates` is null, and `error` there, where a site could not ask: that is not the same as none. So is `holes`
     where they are unknown."""
     if as_json:
-        found = {"sites": [_pending(one) for one in pending], "items": [_item(one) for one in items]}
+        sites = [_pending(one) | {"neglected": neglected.get(one.name)} for one in pending]
+        found = {"sites": sites, "items": [_item(one) for one in items]}
         put_json(found | {"feed": feed_object(feed)})
         return
     for one in pending:
@@ -42,12 +50,23 @@ def updates(
                 closes = f"  ! closes {update.closes}" if update.closes else ""
                 put(f"  {update.kind:<11} {update.slug}  {update.from_ or '?'} → {update.to or '?'}{closes}{held}")
             _holes(one)
+            _neglected(neglected.get(one.name, ()))
     if by_item and items:
         put_columns([_item_line(one) for one in items])
     elif by_item:
         put("Nothing is pending.")
     if feed is not None:
         feed_told(feed)
+
+
+def _neglected(plugins: Sequence[Neglected]) -> None:
+    for one in plugins:
+        version = f" {one.version}" if one.version else ""
+        since = f" {one.since}" if one.since else ""
+        reason = f" ({one.reason})" if one.reason else ""
+        tested = f"; tried with WordPress {one.tested}" if one.tested else ""
+        told = f"closed by wordpress.org{since}{reason}" if one.state == "closed" else f"last updated{since}{tested}"
+        put(f"  {one.state.upper():<11} {one.slug}{version}  {told}: no update will come, replace it")
 
 
 def _holes(one: Pending) -> None:

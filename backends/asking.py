@@ -6,6 +6,7 @@ Imports aiohttp where something is asked.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 
 from backends.endpoint import endpoint, refusal, trust
 
@@ -18,8 +19,9 @@ class Unanswered(Exception):  # noqa: N818 - says what happened
         self.status = status
 
 
-async def get(url: str, *, most: int, timeout: float, ca_file: str | None = None) -> bytes:
-    """The body of an answer with status 200, of at most `most` bytes, within `timeout` seconds. Raises Unanswered.
+async def get(url: str, *, most: int, timeout: float, ca_file: str | None = None, also: Collection[int] = ()) -> bytes:
+    """The body of an answer with status 200, or one of `also`, of at most `most` bytes, within `timeout` seconds.
+    Raises Unanswered.
 
     A redirect is followed nowhere: it may lead away from HTTPS.
     """
@@ -34,7 +36,7 @@ async def get(url: str, *, most: int, timeout: float, ca_file: str | None = None
             aiohttp.ClientSession(auto_decompress=False, trust_env=False, headers=headers) as session,
             session.get(url, ssl=context, allow_redirects=False) as response,
         ):
-            if response.status != 200:
+            if response.status != 200 and response.status not in also:
                 raise Unanswered(f"{where} answers status {response.status}", response.status)
             body = bytearray()
             async for chunk in response.content.iter_any():

@@ -89,6 +89,17 @@ async def sampled(session: Session, site: Site, paths: Sequence[str]) -> tuple[S
     return tuple(samples.sample(*of) for of in zip(paths, first, second, strict=True))
 
 
+async def measured(
+    session: Session, site: Site, expected: Expected, paths: Sequence[str]
+) -> tuple[Expected, dict[str, str]]:
+    """`expected` with these pages and the site's journeys as they are, and the journeys that fail already, with the
+    reason: they judge nothing."""
+    samples = await sampled(session, site, ["", *paths])
+    lost = await travelled(session, site, site.web.journey)
+    journeys = tuple(one for one in site.web.journey if one.name not in lost)
+    return msgspec.structs.replace(expected, samples=samples, journeys=journeys), lost
+
+
 async def travelled(
     session: Session, site: Site, journeys: Sequence[Journey], secret: str | None = None
 ) -> dict[str, str]:

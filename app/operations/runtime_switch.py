@@ -8,7 +8,6 @@ import re
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
-import msgspec
 from msgspec import Struct
 
 from app.operations import look
@@ -79,7 +78,7 @@ async def baseline(session: Session, site: Site) -> Expected:
             "bring it back first; a switch could not be judged",
         )
     paths = site.web.pages or await session.agent(site).pages()
-    return msgspec.structs.replace(expected, samples=await look.sampled(session, site, ["", *paths]))
+    return (await look.measured(session, site, expected, paths))[0]
 
 
 async def judged(session: Session, site: Site, expected: Expected, version: str) -> look.Judgement:

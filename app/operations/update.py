@@ -7,15 +7,15 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import msgspec
 from msgspec import Struct
 
-from app import holes
+from app import holes, neglect
 from app.holes import Judged
+from app.neglect import Neglected
 from app.operations import check, holding, look
 from app.operations.backup import retention
 from app.operations.intent import Intent
-from backends.records import Hole, ModoseruError, Site, Update
+from backends.records import Hole, Inspection, ModoseruError, Site, Update
 
 if TYPE_CHECKING:
     from app.session import Session
@@ -51,6 +51,15 @@ async def pending_of(session: Session, sites: Sequence[Site]) -> list[Pending]:
                 return Pending(name=site.name, problem=error)
 
     return await asyncio.gather(*(one(site) for site in sites))
+
+
+async def neglected(session: Session, sites: Sequence[Site]) -> dict[str, tuple[Neglected, ...]]:
+    """By site, as it was seen last: plugins for which no update will come. A site that was never seen is missing."""
+    seen = await session.journal.recall_all("inspection", Inspection)
+    inside = {site.name: seen[site.name][0] for site in sites if site.name in seen}
+    listings = await session.directory.listings({slug for one in inside.values() for slug in neglect.slugs(one)})
+    today = dt.datetime.now(dt.UTC).date()
+    return {name: neglect.neglected(one, listings, today) for name, one in inside.items()}
 
 
 async def pending(session: Session, site: Site) -> tuple[Update, ...]:
@@ -135,10 +144,7 @@ async def plan_of(session: Session, site: Site, wanted: Sequence[Update], offere
             "bring it back first; an update could not be judged",
         )
     if expected.seen:
-        samples = await look.sampled(session, site, ["", *named])
-        lost = await look.travelled(session, site, site.web.journey)
-        journeys = tuple(one for one in site.web.journey if one.name not in lost)
-        expected = msgspec.structs.replace(expected, samples=samples, journeys=journeys)
+        expected, lost = await look.measured(session, site, expected, named)
     return Intent(
         kind="update",
         site=site,

@@ -39,6 +39,8 @@ class Offers(msgspec.Struct, forbid_unknown_fields=True):
     packages: dict[str, str] = {}
     seconds: dict[str, float] = {}
     needs_php: dict[str, str] = {}
+    listed: dict[str, dict[str, Any]] = {}
+    """What plugins/info says of a slug; of the others that they are kept up."""
     words: dict[str, str] = {}
     """`plugin/good-plugin/ja` → when it was last revised: `2026-10-01 00:00:00`."""
     fail: bool = False
@@ -71,6 +73,7 @@ class Wporg:
         seconds: Mapping[str, float] | None = None,
         needs_php: Mapping[str, str] | None = None,
         words: Mapping[str, str] | None = None,
+        listed: Mapping[str, dict[str, Any]] | None = None,
         fail: bool = False,
     ) -> None:
         """From now on these are the newest versions, and nothing else is new.
@@ -83,6 +86,7 @@ class Wporg:
             themes=dict(themes or {}),
             needs_php=dict(needs_php or {}),
             words=dict(words or {}),
+            listed=dict(listed or {}),
             fail=fail,
         )
         slow = {_SLOW: _SLOW_SECONDS, **(seconds or {})}
@@ -161,6 +165,9 @@ class Handler(BaseHTTPRequestHandler):
             self._send(500, b"upstream is ill", "text/plain")
         elif parts.path in offers.packages:
             self._send_package(Path(offers.packages[parts.path]), offers.seconds.get(parts.path, 0))
+        elif (match := re.fullmatch(r"/plugins/info/1\.0/([a-z0-9-]+)\.json", parts.path)) is not None:
+            told = offers.listed.get(match[1]) or {"slug": match[1], "last_updated": "2026-10-01 9:12pm GMT"}
+            self._send(404 if "error" in told else 200, json.dumps(told).encode(), "application/json")
         elif (found := answer(parts.path, query, form, offers)) is None:
             self._send(404, b'{"error":"not found"}', "application/json")
         else:

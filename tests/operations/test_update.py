@@ -422,3 +422,36 @@ def test_translations_are_offered_updated_and_put_back_one_by_one(
     program("undo", site.name, "--yes")
     assert (languages / f"plugins/{GOOD}-ja.po").read_text() == po
     assert not (languages / "themes/twentytwentythree-ja.po").exists()
+
+
+def test_plugins_that_nobody_looks_after_are_told_with_their_reason(
+    lab: Lab, fresh_site: Fresh, program: Program
+) -> None:
+    site = fresh_site("kogyo.example")
+    program.write_fleet({"wordpress": {"api": lab.wporg.url, "downloads": lab.wporg.url}})
+    for slug in (GOOD, NOISY, FORM):
+        lab.put_plugin(site, slug)
+    closed = {
+        "error": "closed",
+        "slug": NOISY,
+        "closed": True,
+        "closed_date": "2026-02-01",
+        "reason_text": "Security \x1b[31mIssue",
+    }
+    old = {"slug": FORM, "last_updated": "2023-01-05 7:00am GMT", "tested": "6.1.1"}
+    lab.wporg.offer(listed={NOISY: closed, FORM: old})
+    lab.wporg.forget()
+    found = program("updates", site.name, "--json").json["sites"][0]
+    assert [(one["slug"], one["state"], one["since"], one["version"]) for one in found["neglected"]] == [
+        (NOISY, "closed", "2026-02-01", "1.0"),
+        (FORM, "abandoned", "2023-01-05", "1.0"),
+    ]
+    asked = [one["path"] for one in lab.wporg.requests() if one["path"].startswith("/plugins/info/")]
+    assert len(asked) == len(set(asked))
+    assert f"/plugins/info/1.0/{GOOD}.json" in asked
+    lab.wporg.forget()
+    told = program("updates", site.name).out
+    assert f"CLOSED      {NOISY} 1.0  closed by wordpress.org 2026-02-01 (Security " in told
+    assert f"ABANDONED   {FORM} 1.0  last updated 2023-01-05; tried with WordPress 6.1.1: no update will come" in told
+    assert "\x1b" not in told
+    assert [one for one in lab.wporg.requests() if one["path"].startswith("/plugins/info/")] == []

@@ -17,6 +17,7 @@ from app import waves
 from app.fleet_vault import vault_problems
 from backends.records import (
     FleetFile,
+    GuardSettings,
     Journey,
     Policy,
     RuntimeSettings,
@@ -154,8 +155,20 @@ def _server_problems(site: Site) -> Iterator[str]:
     if site.web.connect and not 1 <= int(site.web.connect.rpartition(":")[2]) <= 65535:
         yield f"web.connect: the port {site.web.connect.rpartition(':')[2]} is not between 1 and 65535"
     yield from switch_problems(site.runtime)
+    yield from _guard_problems(site.guard)
     yield from _journey_problems(site.web.journey)
     yield from _policy_problems(site.policy)
+
+
+def _guard_problems(guard: GuardSettings) -> Iterator[str]:
+    for key, networks in (("allow", guard.allow), ("proxies", guard.proxies)):
+        for text in networks:
+            try:
+                ipaddress.ip_network(text, strict=False)
+            except ValueError:
+                yield f'guard.{key}: "{visible(text, 80)}" is no address and no network; 203.0.113.0/24 is one'
+    if guard.longest_s < guard.block_s:
+        yield "guard.longest_s: is less than block_s, the first block"
 
 
 def switch_problems(runtime: RuntimeSettings) -> Iterator[str]:

@@ -295,6 +295,24 @@ class DomainSettings(_Table, frozen=True, kw_only=True):
     expires: dt.date | None = None
 
 
+class GuardSettings(_Table, frozen=True, kw_only=True):
+    """What the guard on the site goes by; in force from its next `guard install` on."""
+
+    allow: Annotated[tuple[Text, ...], Meta(max_length=100)] = ()
+    """Addresses and networks that it never blocks."""
+    proxies: Annotated[tuple[Text, ...], Meta(max_length=100)] = ()
+    """Whose `X-Forwarded-For` says who asks; nobody else's does."""
+    address: Annotated[int, Meta(ge=2, le=1000)] = 8
+    """Failed logins within `window_s` that block an address; `account`: those that block an account."""
+    account: Annotated[int, Meta(ge=2, le=10000)] = 30
+    xmlrpc: Annotated[int, Meta(ge=2, le=10000)] = 60
+    """Calls of xmlrpc.php a minute that block an address there."""
+    window_s: Annotated[int, Meta(ge=10, le=86400)] = 900
+    block_s: Annotated[int, Meta(ge=1, le=86400)] = 600
+    """The first block; each further one is twice as long, up to `longest_s`."""
+    longest_s: Annotated[int, Meta(ge=1, le=604800)] = 86400
+
+
 class Renewal(_Table, frozen=True, kw_only=True):
     """A contract, or with `what` = `certificate` or `domain` who looks after what is seen of those."""
 
@@ -325,6 +343,7 @@ class Site(_Table, frozen=True, kw_only=True):
     web: WebSettings = WebSettings()
     domain: DomainSettings = DomainSettings()
     runtime: SiteRuntimeSettings = SiteRuntimeSettings()
+    guard: GuardSettings = GuardSettings()
     renewals: tuple[Renewal, ...] = ()
     checksums: ChecksumsSettings = ChecksumsSettings()
     policy: Policy = Policy()
@@ -875,6 +894,46 @@ class DatabaseReport(Struct, frozen=True, kw_only=True):
     truncated: bool = False
     target: TargetReport | None = None
     """Where one was asked about."""
+
+
+# ---------------------------------------------------------------- what guards a site
+
+
+class GuardBlock(Struct, frozen=True, kw_only=True):
+    kind: Annotated[str, Meta(pattern=r"^(address|account)\Z")]
+    name: Text
+    until: Moment
+
+
+class GuardLine(Struct, frozen=True, kw_only=True):
+    """`what` was done to, or tried at; `id`, `type` and `to` where the event has them."""
+
+    at: Moment
+    event: Text
+    what: Text = ""
+    user: Text = ""
+    address: Text = ""
+    id: Text = ""
+    type: Text = ""
+    to: Text = ""
+
+
+class GuardReport(Struct, frozen=True, kw_only=True):
+    """The must-use plugin on a site and what it wrote down. `ours`: its bytes are those that Modoseru puts there; None
+    where there is none. `current`: the version that an install brings."""
+
+    installed: bool
+    current: Text
+    ours: bool | None = None
+    version: Text | None = None
+    file: Text = ""
+    blocks: Annotated[tuple[GuardBlock, ...], Meta(max_length=200)] = ()
+    blocks_in_force: Annotated[int, Meta(ge=0)] = 0
+    counts: dict[str, int] = {}
+    """`failed`, `blocked` since it was installed, `watched` now."""
+    attacks: Annotated[tuple[GuardLine, ...], Meta(max_length=50)] = ()
+    deeds: Annotated[tuple[GuardLine, ...], Meta(max_length=50)] = ()
+    """Newest first."""
 
 
 # ---------------------------------------------------------------- what differs

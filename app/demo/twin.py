@@ -23,6 +23,7 @@ from app.demo.backup import backup
 from app.demo.database import NO_TARGET, database_report, rehouse
 from app.demo.difference import difference
 from app.demo.drill import drill
+from app.demo.guarding import guard
 from app.demo.inspection import inspect, moved_preview, preview
 from app.demo.isolation import (
     conclude_isolation,
@@ -141,6 +142,7 @@ class Twin:
             "page": self._page,
             "pages": self._pages,
             "database": self._database,
+            "guard": self._guard,
             "mark": self._mark,
             "runtimes": self._runtimes,
             "found": self._found,
@@ -214,6 +216,12 @@ class Twin:
         await self.runtime.run(site.make)
         reply: Reply = to_builtins(await self.runtime.run(database_report, site, request.fields))
         return reply
+
+    async def _guard(self, site: DemoSite, state: Path, request: Request, _say: Say) -> Reply:
+        await self.runtime.run(site.make)
+        if request.text("do") != "show":
+            self._refuse_if_busy(site, state)
+        return await self.runtime.run(guard, site, state, request, self.runtime.now())
 
     async def _send(self, site: DemoSite, state: Path, request: Request, say: Say) -> Reply:
         piece, reply = await self.runtime.run(send, Archive(site, state), request)

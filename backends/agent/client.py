@@ -107,6 +107,12 @@ A connection that ends before the last line is cut, never "done".
                   them, by kind. Reads the dictionary alone; WordPress is not started. Of a target, what is in the way
                   of a move: target_refuses, same_database, not_empty, no_grant, small_packet, dialect, config |
 
+| guard | do: `show`, `install`, `remove`, `block` or `unblock`; settings: {allow, proxies: [network…], address,
+                  account, xmlrpc: failures, or calls a minute, that block; window_s, block_s, longest_s} of an install;
+                  key: `a:ADDRESS` (of an IPv6 its /64) or `u:ACCOUNT` and seconds of a block |
+                  a GuardReport (busy and waiting as if it launched, but `show`; not_ours: another file has its
+                  name; not_guarded; not_writable). What is not `show` is done before it is told |
+
 | runtimes | | {"binaries": [{path, version, sapi, extensions, ini, cli: it runs this agent, problem: why it could not
                   be asked, or null}…]}: 40 at most, each started once and killed after 5 s |
 | runtime | php (a path, a name, a version), generation, seal, pages: [below the URL…; none: the copy names them] |
@@ -167,7 +173,7 @@ look shows.
 Error codes: bad_request, protocol, busy, waiting, no_state (home not writable), not_writable (document root), no_root,
 no_wordpress, no_config, no_database, no_generation, no_operation, nothing_to_undo, no_space, no_switch, small_packet,
 no_grant, dialect, foreign_key, layout, no_post, not_a_post, other_post, other_comment, no_table, columns, too_large,
-damaged, no_detach, check_failed, put_back, drill_failed, not_judged, needs_hand, internal.
+damaged, no_detach, not_ours, not_guarded, check_failed, put_back, drill_failed, not_judged, needs_hand, internal.
 """
 
 from __future__ import annotations
@@ -194,6 +200,7 @@ from backends.records import (
     DatabaseReport,
     Difference,
     Generation,
+    GuardReport,
     Inspection,
     ModoseruError,
     Outcome,
@@ -257,6 +264,7 @@ SOURCES = (
         "inspect",
         "database_report",
         "database_target",
+        "guard",
         "pages",
         "runtime",
         "runtime_preflight",
@@ -453,7 +461,13 @@ def agent_bytes() -> bytes:
     """The agent as it is installed: its sources joined into one PHP file."""
     folder = resources.files(__package__)
     parts = [(folder / f"{name}.php").read_text(encoding="utf-8").removeprefix("<?php\n") for name in SOURCES]
+    parts.insert(1, f"const GUARD_SOURCE = <<<'MODOSERU_GUARD'\n{guard_source()}\nMODOSERU_GUARD;\n")
     return ("<?php\n" + "\n".join(parts)).encode()
+
+
+def guard_source() -> str:
+    """The must-use plugin that the agent puts on a site, before its settings stand in it."""
+    return (resources.files(__package__) / "guard" / "modoseru-guard.php").read_text(encoding="utf-8")
 
 
 @functools.cache
@@ -665,6 +679,10 @@ class Agent:
         `target`. Raises AgentError: no_database."""
         request = {"target": target.spelt_out() if target else None}
         return _decoded(await self._ask("database", request), DatabaseReport)
+
+    async def guard(self, do: str, **fields: Any) -> GuardReport:
+        """`do` as the protocol has it; what stands there afterwards. Raises AgentError: busy, not_ours …"""
+        return _decoded(await self._ask("guard", {"do": do, **fields}), GuardReport)
 
     async def page(self) -> str:
         """Leaves the one-time page that renews opcache on the web side; returns its name."""

@@ -365,6 +365,9 @@ final class FileDifference
             return $signs;
         }
         $file = $this->where($live->path);
+        if ($signs === ['must_use'] && basename($live->path) === GUARD_FILE && is_guard_of_ours((string) @file_get_contents($file))) {
+            return [];
+        }
         $signs = array_merge($signs, $this->signs->look_into($live, $file));
         if ($kind === 'added' && preg_match(RANSOM_NOTE, basename($live->path))) {
             $signs[] = 'ransom_notes';

@@ -78,7 +78,7 @@ function answer($verb, Request $request)
         $verbs = ['inspect' => 'answer_inspect', 'generations' => 'list_generations', 'operations' => 'answer_operations',
             'preview' => 'answer_preview', 'answer' => 'answer_answer', 'follow' => 'answer_follow',
             'send' => 'answer_send', 'receive' => 'answer_receive', 'lacking' => 'answer_lacking', 'adopt' => 'answer_adopt', 'cancel' => 'answer_cancel', 'recover' => 'answer_recover',
-            'runtimes' => 'answer_runtimes', 'found' => 'answer_found', 'page' => 'answer_page', 'pages' => 'answer_pages', 'database' => 'answer_database', 'mark' => 'answer_mark', 'checksums' => 'answer_checksums', 'diff' => 'answer_diff', 'post' => 'answer_post', 'posts' => 'answer_posts'];
+            'runtimes' => 'answer_runtimes', 'found' => 'answer_found', 'page' => 'answer_page', 'pages' => 'answer_pages', 'database' => 'answer_database', 'guard' => 'answer_guard', 'mark' => 'answer_mark', 'checksums' => 'answer_checksums', 'diff' => 'answer_diff', 'post' => 'answer_post', 'posts' => 'answer_posts'];
         if (!isset($verbs[$verb])) {
             throw new Failure('bad_request', 'the agent has no such verb', 'update Modoseru');
         }

@@ -174,7 +174,7 @@ function answer_config($input)
     $prefix = evaluate_config($code);
     ob_end_clean();
     $constants = array_filter(get_defined_constants(true)['user'] ?? [], 'is_scalar');
-    $wanted = ['DB_NAME', 'DB_USER', 'DB_PASSWORD', 'DB_HOST', 'DB_CHARSET', 'DB_COLLATE', 'WP_CONTENT_DIR', 'WP_PLUGIN_DIR',
+    $wanted = ['DB_NAME', 'DB_USER', 'DB_PASSWORD', 'DB_HOST', 'DB_CHARSET', 'DB_COLLATE', 'WP_CONTENT_DIR', 'WP_PLUGIN_DIR', 'WPMU_PLUGIN_DIR',
         'UPLOADS', 'CUSTOM_USER_TABLE', 'CUSTOM_USER_META_TABLE', 'MULTISITE', 'DISALLOW_FILE_MODS', 'MYSQL_CLIENT_FLAGS',
         'WP_HOME', 'WP_SITEURL', 'WP_DEBUG', 'WP_DEBUG_LOG'];
     say($asked['marker'], ['constants' => array_intersect_key($constants, array_flip($wanted)), 'prefix' => $prefix]);

@@ -47,10 +47,17 @@ async def install(options: Options, *, site: str) -> int:
 
 @command(guard)
 @click.argument("site")
-async def remove(options: Options, *, site: str) -> int:
+@click.option("--yes", is_flag=True, help="Do not ask.")
+async def remove(options: Options, *, site: str, yes: bool) -> int:
     """Takes it away with all that it wrote down; the site's files are as they were before."""
+    from app import prompting
     from app.operations import protection
+    from app.operations.guard import Refused
 
+    if not yes:
+        question = f"Remove the guard of {site}, with its blocks and all that it wrote down?"
+        if not prompting.interactive() or not await prompting.agreed(question):
+            raise Refused("not_confirmed", f"the guard of {site} stays", "agree to it with --yes")
     await _asked(options, site, protection.remove)
     return 0
 

@@ -68,6 +68,7 @@ def test_the_commands_are_those_of_the_design() -> None:
         *("update", "operations", "follow", "cancel", "isolate", "release", "site", "key", "vault"),
     }
     assert {words for words in COMMANDS if len(words) > 1} == {
+        *(("guard", one) for one in ("show", "install", "remove", "block", "unblock")),
         *(("site", one) for one in ("add", "list", "test", "remove")),
         *(("key", one) for one in ("new", "show", "accept", "test")),
         *(("vault", one) for one in ("doctor", "rebuild", "prune")),

@@ -63,6 +63,15 @@ HOLE = {
     "link": Or(str, None),
     "closed_by": Or(str, None),
 }
+NEGLECTED = {
+    "slug": str,
+    "name": str,
+    "version": Or(str, None),
+    "state": one_of("closed", "abandoned"),
+    "since": Or(str, None),
+    "reason": Or(str, None),
+    "tested": Or(str, None),
+}
 FEED = {
     "source": str,
     "as_of": Or(time, None),
@@ -256,7 +265,7 @@ SHAPES: dict[str, Any] = {
     "restore": OPERATION,
     "undo": OPERATION,
     "updates": {
-        "sites": [{"name": str, "updates": [UPDATE], "holes": Or([HOLE], None)}],
+        "sites": [{"name": str, "updates": [UPDATE], "holes": Or([HOLE], None), "neglected": [NEGLECTED]}],
         "items": [ITEM],
         "feed": Or(FEED, None),
     },

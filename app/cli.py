@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from app import cli_fleet, cli_guard, cli_renewals, cli_runtime, cli_updates, cli_vault
+from app import cli_audit, cli_fleet, cli_guard, cli_renewals, cli_runtime, cli_updates, cli_vault
 from app.cli_vault import identity_option
 from app.command_line import Options, command, run
 
@@ -602,6 +602,7 @@ main.add_command(cli_fleet.site)
 main.add_command(cli_fleet.key)
 main.add_command(cli_vault.vault)
 main.add_command(cli_guard.guard)
+main.add_command(cli_audit.audit)
 for one in (cli_updates.updates, cli_updates.update, cli_updates.ledger):
     command(main)(one)
 command(main)(cli_runtime.runtime)

@@ -19,6 +19,7 @@ import msgspec
 import platformdirs
 from msgspec import Struct
 
+from backends.journal_audit import AuditLog
 from backends.journal_cache import Cache
 from backends.journal_catalogue import Catalogue
 from backends.journal_file import BUSY_S, JournalBroken, JournalFile, moment, stamp
@@ -26,7 +27,7 @@ from backends.journal_renewals import RenewalBook
 from backends.journal_updates import UpdateBook
 from backends.records import GENERATION_ID, AnyEvent, ModoseruError, Operation, encode, visible
 
-__all__ = ["AuditEntry", "Changes", "Journal", "JournalBroken", "SealConflict", "default_path", "opened"]
+__all__ = ["Changes", "Journal", "JournalBroken", "SealConflict", "default_path", "opened"]
 
 T = TypeVar("T")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
@@ -40,19 +41,6 @@ class SealConflict(ModoseruError):  # noqa: N818
         hint = "somebody changed this generation after it was made: do not restore it; take another one"
         super().__init__("seal_conflict", message, hint)
         self.kept, self.shown = kept, shown
-
-
-class AuditEntry(Struct, frozen=True, kw_only=True):
-    """Who did what from where, and how it went."""
-
-    number: int
-    at: dt.datetime
-    who: str
-    origin: str
-    what: str
-    site: str | None
-    outcome: str
-    detail: str
 
 
 class Changes(Struct, frozen=True, kw_only=True):
@@ -79,6 +67,7 @@ class Journal:
         self.catalogue = Catalogue(file)
         self.updates = UpdateBook(file)
         self.renewals = RenewalBook(file)
+        self.audit_log = AuditLog(file)
 
     @classmethod
     async def open(cls, path: Path, *, busy: float = BUSY_S) -> Journal:
@@ -344,38 +333,8 @@ class Journal:
         at: dt.datetime | None = None,
     ) -> None:
         """Appends one entry: who did `what` from where (`origin`), to which site, and how it went."""
-        when = stamp(at or dt.datetime.now(dt.UTC))
-        row = (when, visible(who), visible(origin), visible(what), site, visible(outcome), visible(detail, 4000))
-
-        def write(database: sqlite3.Connection) -> None:
-            database.execute(
-                "INSERT INTO audit (at, who, origin, what, site, outcome, detail) VALUES (?, ?, ?, ?, ?, ?, ?)", row
-            )
-
-        await self._file.write(write, durable=True)
-
-    async def audit_entries(self, limit: int = 100) -> list[AuditEntry]:
-        """The newest `limit` entries, newest first."""
-
-        def read(database: sqlite3.Connection) -> list[AuditEntry]:
-            query = (
-                "SELECT number, at, who, origin, what, site, outcome, detail FROM audit ORDER BY number DESC LIMIT ?"
-            )
-            return [
-                AuditEntry(
-                    number=number,
-                    at=moment(at),
-                    who=who,
-                    origin=origin,
-                    what=what,
-                    site=site,
-                    outcome=outcome,
-                    detail=detail,
-                )
-                for number, at, who, origin, what, site, outcome, detail in database.execute(query, (limit,))
-            ]
-
-        return await self._file.read(read)
+        when = at or dt.datetime.now(dt.UTC)
+        await self.audit_log.add(who=who, origin=origin, what=what, site=site, outcome=outcome, detail=detail, at=when)
 
     async def changes(self, since: int = 0) -> Changes:
         """The sites about which any process wrote something after revision `since`."""

@@ -76,6 +76,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             record TEXT NOT NULL)""",
         "CREATE INDEX renewal_site ON renewal (site, what)",
     ),
+    ("ALTER TABLE audit ADD COLUMN link TEXT",),
 )
 """What brings schema N to N + 1; entries are appended, never changed. `PRAGMA user_version` is the schema."""
 

@@ -6,11 +6,11 @@ import os
 
 import pytest
 
-from tests.lab.fixtures import fresh_site, lab
+from tests.lab.fixtures import empty, fresh_site, lab, second
 from tests.lab.layout import DEFAULT_ROOT
 from tests.store.fixtures import home, on_weed, s3_servers
 
-__all__ = ["fresh_site", "home", "lab", "on_weed", "s3_servers"]
+__all__ = ["empty", "fresh_site", "home", "lab", "on_weed", "s3_servers", "second"]
 
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     # Before any lab is made: each of the processes that share a run has its own.

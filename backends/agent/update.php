@@ -130,7 +130,8 @@ function before_upgrader(Installation $site)
     foreach ([$site->plugins(), $site->content() . '/themes', $site->content()] as $folder) {
         is_dir($folder) && $times[$folder] = filemtime($folder);
     }
-    return ['maintenance' => is_file($maintenance) ? null : $maintenance, 'since' => time(),
+    $words = $site->content() . '/languages';
+    return ['maintenance' => is_file($maintenance) ? null : $maintenance, 'since' => time(), 'words' => is_dir($words) ? null : $words,
         'unpacked' => $unpacked, 'has_unpacked' => is_dir($unpacked), 'times' => $times];
 }
 
@@ -169,6 +170,7 @@ function clear_up_after_upgrader(Operation $operation)
         $name[0] === '.' || $name === 'index.html' || $name === 'index.php' || remove_tree("{$item['unpacked']}/$name");
     }
     $item['has_unpacked'] || @rmdir($item['unpacked']);
+    isset($item['words']) && @rmdir($item['words']);
     put_times($item['times']);
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -11,21 +11,9 @@ from backends.records import Credentials, TargetReport
 from backends.ssh import Servers
 from tests.agent.small import Small
 from tests.lab import Lab
-from tests.lab.other_database import Second, second_server
+from tests.lab.other_database import Second
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="session")]
-
-
-@pytest.fixture(scope="module")
-def second(lab: Lab) -> Iterator[Second]:
-    with second_server(lab) as made:
-        yield made
-
-
-@pytest.fixture
-def empty(second: Second) -> Second:
-    second.make_new()
-    return second
 
 
 async def asked(one: Small, servers: Servers, target: Credentials) -> TargetReport:

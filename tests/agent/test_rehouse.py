@@ -8,7 +8,7 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -18,24 +18,11 @@ from backends.ssh import Servers
 from tests.agent import odd_tables
 from tests.agent.small import Look, Small, Story, carry_out, follow, is_right, is_wrong, lacking, listen, tables_in
 from tests.agent.test_death import grown
-from tests.lab import Lab
 from tests.lab.layout import wait_until
-from tests.lab.other_database import Second, second_server
+from tests.lab.other_database import Second
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="session")]
 STEPS = ["preflight", "prepare", "database", "files", "seal", "load", "verify", "switch", "check"]
-
-
-@pytest.fixture(scope="module")
-def second(lab: Lab) -> Iterator[Second]:
-    with second_server(lab) as made:
-        yield made
-
-
-@pytest.fixture
-def empty(second: Second) -> Second:
-    second.make_new()
-    return second
 
 
 async def moved(agent: Agent, to: Credentials, look: Look = is_right) -> Story:

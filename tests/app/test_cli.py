@@ -69,6 +69,7 @@ def test_the_commands_are_those_of_the_design() -> None:
     }
     assert {words for words in COMMANDS if len(words) > 1} == {
         *(("guard", one) for one in ("show", "install", "remove", "block", "unblock")),
+        *(("audit", one) for one in ("show", "verify")),
         *(("site", one) for one in ("add", "list", "test", "remove")),
         *(("key", one) for one in ("new", "show", "accept", "test")),
         *(("vault", one) for one in ("doctor", "rebuild", "prune")),

@@ -213,7 +213,7 @@ async def test_a_forgotten_site_leaves_its_seals_and_its_audit(journal: Journal)
     assert (await journal.operations(), await journal.events(OPERATION)) == ([], [])
     assert await journal.generation_facts("a") == {}
     assert await journal.seals("a") == {GENERATION: A}
-    assert len(await journal.audit_entries()) == 1
+    assert len(await journal.audit_log.entries()) == 1
 
 
 # ---------------------------------------------------------------- audit, cache, changes
@@ -222,10 +222,10 @@ async def test_a_forgotten_site_leaves_its_seals_and_its_audit(journal: Journal)
 async def test_the_audit_says_who_did_what_from_where_newest_first_and_harmlessly(journal: Journal) -> None:
     await journal.audit("duty A", "laptop", "restore", "a", "asked", "text\x1b[2J", at=NOW)
     await journal.audit("duty B", "runner", "run", None, "done")
-    newest, oldest = await journal.audit_entries()
+    newest, oldest = await journal.audit_log.entries()
     assert (newest.who, newest.site, newest.number) == ("duty B", None, 2)
     assert (oldest.at, oldest.detail) == (NOW, "text\\x1b[2J")
-    assert len(await journal.audit_entries(1)) == 1
+    assert len(await journal.audit_log.entries(1)) == 1
 
 
 async def test_the_cache_keeps_the_newest_value_and_its_time(journal: Journal) -> None:

@@ -1,4 +1,4 @@
-"""A small WordPress that boots, and the update of a plugin and a theme of it by WordPress's own upgraders."""
+"""A small WordPress that boots; a plugin, a theme and a translation of it are updated by WordPress's own upgraders."""
 
 from __future__ import annotations
 
@@ -13,8 +13,18 @@ from tests.faults.site import FaultSite, Looks
 from tests.lab import plugins
 from tests.lab.wordpress import SOURCE
 
-ITEMS = [{"kind": "plugin", "slug": plugins.GOOD}, {"kind": "theme", "slug": plugins.THEME}]
-PLACES = {plugins.GOOD: f"wp-content/plugins/{plugins.GOOD}", plugins.THEME: f"wp-content/themes/{plugins.THEME}"}
+WORDS = f"plugin-{plugins.GOOD}-ja"
+ITEMS = [
+    {"kind": "plugin", "slug": plugins.GOOD},
+    {"kind": "theme", "slug": plugins.THEME},
+    {"kind": "translation", "slug": WORDS},
+]
+PLACES = {
+    plugins.GOOD: f"wp-content/plugins/{plugins.GOOD}",
+    plugins.THEME: f"wp-content/themes/{plugins.THEME}",
+    WORDS: "wp-content/languages",
+}
+REVISED = "2026-10-01 00:00:00"
 UNPACKED = b"wp-content/upgrade"
 """Where WordPress unpacks; it makes the folder anew for itself."""
 ACTIVE = {
@@ -44,7 +54,10 @@ class WordPressSite(FaultSite):
         self.own()
         self.age()
         self._take_tables_over()
-        self.lab.wporg.offer({plugins.GOOD: "1.1"}, themes={plugins.THEME: "1.1"})
+        self.write("wp-content/languages/de.po", b"")
+        self.lab.wporg.offer(
+            {plugins.GOOD: "1.1"}, themes={plugins.THEME: "1.1"}, words={f"plugin/{plugins.GOOD}/ja": REVISED}
+        )
         return self
 
     def _put(self, kind: str, slug: str) -> None:
@@ -79,7 +92,8 @@ class WordPressSite(FaultSite):
             files[UNPACKED] = files[UNPACKED]._replace(mtime=0)
         for place in PLACES.values():
             # A new version has the times of its unpacking, another one each time.
-            if list((self.root / place).glob("*1.1/tools.php")) + list((self.root / place).glob("*/tools-1.1.php")):
+            signs = ("*1.1/tools.php", "*/tools-1.1.php", "plugins/*-ja.po")
+            if any(list((self.root / place).glob(sign)) for sign in signs):
                 inside = [
                     path for path in files if os.fsdecode(path) == place or os.fsdecode(path).startswith(f"{place}/")
                 ]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.lab.lab import Lab
+from tests.lab.other_database import Second, second_server
 from tests.lab.sites import LabSite
 
 _held: list[Lab] = []
@@ -42,3 +43,17 @@ def fresh_site(lab: Lab) -> Callable[[str], LabSite]:
         return lab.reset(lab.site(name))
 
     return fresh
+
+
+@pytest.fixture(scope="module")
+def second(lab: Lab) -> Iterator[Second]:
+    """Another MariaDB server."""
+    with second_server(lab) as made:
+        yield made
+
+
+@pytest.fixture
+def empty(second: Second) -> Second:
+    """The same, with a new and empty database to which a site may move."""
+    second.make_new()
+    return second

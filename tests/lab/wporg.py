@@ -6,6 +6,7 @@ tests steer and watch it through `Wporg` from any process.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
@@ -38,6 +39,8 @@ class Offers(msgspec.Struct, forbid_unknown_fields=True):
     themes: dict[str, str] = {}
     packages: dict[str, str] = {}
     seconds: dict[str, float] = {}
+    harm: dict[str, str] = {}
+    """What becomes of a download, by path: `cut` half-way, `bent` where its checksum says otherwise."""
     needs_php: dict[str, str] = {}
     listed: dict[str, dict[str, Any]] = {}
     """What plugins/info says of a slug; of the others that they are kept up."""
@@ -74,11 +77,13 @@ class Wporg:
         needs_php: Mapping[str, str] | None = None,
         words: Mapping[str, str] | None = None,
         listed: Mapping[str, dict[str, Any]] | None = None,
+        harm: Mapping[str, str] | None = None,
         fail: bool = False,
     ) -> None:
         """From now on these are the newest versions, and nothing else is new.
 
-        `seconds`: how long a slug's download takes (slow-plugin: five). `fail`: every answer is a 500.
+        `seconds`: how long a slug's download takes (slow-plugin: five). `harm`: a slug's download is `cut` or `bent`.
+        `fail`: every answer is a 500.
         """
         offers = Offers(
             core=core,
@@ -99,6 +104,8 @@ class Wporg:
             offers.packages[path] = str(self.package(kind, slug, version))
             if slug in slow:
                 offers.seconds[path] = slow[slug]
+            if harm and slug in harm:
+                offers.harm[path] = harm[slug]
         for name, revised in offers.words.items():
             package = build_words(self._zips, name, revised)
             offers.packages[f"/words/{package.name}"] = str(package)
@@ -164,7 +171,8 @@ class Handler(BaseHTTPRequestHandler):
         if offers.fail:
             self._send(500, b"upstream is ill", "text/plain")
         elif parts.path in offers.packages:
-            self._send_package(Path(offers.packages[parts.path]), offers.seconds.get(parts.path, 0))
+            harm = offers.harm.get(parts.path)
+            self._send_package(Path(offers.packages[parts.path]), offers.seconds.get(parts.path, 0), harm)
         elif (match := re.fullmatch(r"/plugins/info/1\.0/([a-z0-9-]+)\.json", parts.path)) is not None:
             told = offers.listed.get(match[1]) or {"slug": match[1], "last_updated": "2026-10-01 9:12pm GMT"}
             self._send(404 if "error" in told else 200, json.dumps(told).encode(), "application/json")
@@ -180,12 +188,18 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def _send_package(self, file: Path, seconds: float) -> None:
+    def _send_package(self, file: Path, seconds: float, harm: str | None) -> None:
         body = file.read_bytes()
+        checksum = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
         self.send_response(200)
         self.send_header("Content-Type", "application/zip")
         self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-MD5", checksum)
         self.end_headers()
+        if harm == "cut":
+            body, self.close_connection = body[: len(body) // 2], True
+        elif harm == "bent":
+            body = body[:-100] + bytes([body[-100] ^ 1]) + body[-99:]
         pieces = 20 if seconds else 1
         size = -(-len(body) // pieces)
         for start in range(0, len(body), size):

@@ -164,7 +164,7 @@ async def test_the_journal_has_every_event_and_the_audit_who_did_it(site: LabSit
         assert [step.name for step in kept.steps] == [event.name for event in events if isinstance(event, Step)]
         told = [event for event in events if not isinstance(event, Progress)]
         assert await session.journal.events(kept.operation) == told
-        entries = [entry for entry in await session.journal.audit_entries() if entry.site == NAME]
+        entries = [entry for entry in await session.journal.audit_log.entries() if entry.site == NAME]
         assert [(entry.what, entry.outcome, entry.who) for entry in entries] == [
             ("backup", "done", session.who),
             ("backup", "asked", session.who),
@@ -219,7 +219,7 @@ async def test_a_seal_that_conflicts_is_told_and_does_not_leave_the_operation_ru
         assert await session.journal.seals(NAME) == {sealed.id: "0" * 64}
         (kept,) = await session.journal.operations(NAME)
         assert kept.outcome is Outcome.DONE
-        assert "seal_conflict" in [entry.outcome for entry in await session.journal.audit_entries()]
+        assert "seal_conflict" in [entry.outcome for entry in await session.journal.audit_log.entries()]
 
 
 # ---------------------------------------------------------------- what does not stop it

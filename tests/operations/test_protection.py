@@ -41,6 +41,12 @@ def test_a_guard_comes_blocks_and_goes(lab: Lab, fresh_site: Fresh, program: Pro
     assert program("guard", "remove", site.name, "--yes", "--json").json["installed"] is False
     assert files(site.root / "wp-content") == before
     assert login(site, "127.0.0.2", site.admin, site.admin_password) == 302
+    told = program("audit", "show", site.name, "--json").json["entries"]
+    assert [(one["what"], one["outcome"]) for one in told[:2]] == [("guard remove", "done"), ("guard remove", "asked")]
+    head = program("audit", "verify", "--json").json["head"]
+    assert "✔" in program("audit", "verify", "--head", head).out
+    assert program("audit", "verify", "--head", f"999:{'0' * 64}", "--json", code=1).json["why"] == "entry 999 is gone"
+    assert program("audit", "verify", "--head", "999", "--json", code=2).error["code"] == "usage"
 
 
 def test_what_cannot_be_is_one_line(fresh_site: Fresh, program: Program) -> None:

@@ -5,29 +5,17 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from tests.lab import Lab, LabSite
-from tests.lab.other_database import PASSWORD, Second, second_server
+from tests.lab.other_database import PASSWORD, Second
 from tests.operations.program import Program, Visitor
 
 pytestmark = pytest.mark.lab
 NAME = "kogyo.example"
 MOVE = ("runtime", NAME, "--database", "--switch", "--yes", "--json")
-
-
-@pytest.fixture(scope="module")
-def second(lab: Lab) -> Iterator[Second]:
-    with second_server(lab) as made:
-        yield made
-
-
-@pytest.fixture
-def empty(second: Second) -> Second:
-    second.make_new()
-    return second
 
 
 @pytest.fixture

@@ -455,3 +455,17 @@ def test_plugins_that_nobody_looks_after_are_told_with_their_reason(
     assert f"ABANDONED   {FORM} 1.0  last updated 2023-01-05; tried with WordPress 6.1.1: no update will come" in told
     assert "\x1b" not in told
     assert [one for one in lab.wporg.requests() if one["path"].startswith("/plugins/info/")] == []
+
+
+@pytest.mark.parametrize("harm", ["cut", "bent"])
+def test_a_download_that_is_not_whole_changes_nothing(lab: Lab, fresh_site: Fresh, program: Program, harm: str) -> None:
+    site = fresh_site("kogyo.example")
+    lab.put_plugin(site, GOOD)
+    lab.put_plugin(site, NOISY)
+    lab.wporg.offer({GOOD: "1.1", NOISY: "1.1"}, harm={GOOD: harm})
+    answer = program("update", site.name, "--yes", "--json", "--progress", "json")
+    assert answer.json["detail"].startswith(f"updated: plugin {NOISY}; put back: plugin {GOOD} (")
+    assert [one["item"] for one in answer.events if one.get("code") == "not_updated"] == [GOOD]
+    assert marks(lab.fetch(site)[1]) == {f"{GOOD} 1.0"}
+    assert (site.root / f"wp-content/plugins/{GOOD}/includes/tools-1.0.php").exists()
+    assert not list((site.root / "wp-content/upgrade").glob(f"{GOOD}*"))

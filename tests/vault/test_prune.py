@@ -89,7 +89,7 @@ async def test_what_is_past_the_policy_goes_and_the_packs_that_others_name_stay(
         "place": "", "deleted": True, "generations": [], "pieces": 0, "orphans": 0, "bytes": 0, "problems": [],
     }  # fmt: skip
     async with hoard.program.session() as session:
-        told = [(one.what, one.site, one.detail) for one in await session.journal.audit_entries()]
+        told = [(one.what, one.site, one.detail) for one in await session.journal.audit_log.entries()]
     assert ("prune", ONE, old.entry.generation) in told
 
 

@@ -12,6 +12,8 @@ from backends.records import ModoseruError, visible
 
 PATIENCE = 120.0
 KEPT = 4096
+SETTLES = 1.0
+"""Seconds in which what a command printed last is read once it has ended."""
 
 
 class CommandFailed(ModoseruError):  # noqa: N818 - says what happened
@@ -34,16 +36,18 @@ async def run(command: Sequence[str]) -> None:
         hint = "it is a list of words, run without a shell"
         raise CommandFailed("command_failed", f"{program}: {error.strerror}", hint) from None
     assert process.stdout is not None
-    said = b""
+    said = bytearray()
+    reading = asyncio.create_task(_read(process.stdout, said))
     try:
         async with asyncio.timeout(PATIENCE):
-            while block := await process.stdout.read(65536):
-                said = (said + block)[-KEPT:]
             await process.wait()
+        # What it left running in the background may hold its output open for ever.
+        await asyncio.wait({reading}, timeout=SETTLES)
     except TimeoutError:
         message = f"{program} did not end within {PATIENCE:.0f} s"
         raise CommandFailed("command_failed", message, "it must not ask questions") from None
     finally:
+        reading.cancel()
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -52,3 +56,10 @@ async def run(command: Sequence[str]) -> None:
         lines = said.decode("utf-8", "replace").strip().splitlines() or ["it printed nothing"]
         message = f"{program} ended with status {process.returncode}: {visible(lines[-1], 200)}"
         raise CommandFailed("command_failed", message, "run it by hand to see why")
+
+
+async def _read(output: asyncio.StreamReader, said: bytearray) -> None:
+    """Keeps the end of what comes."""
+    while block := await output.read(65536):
+        said += block
+        del said[:-KEPT]

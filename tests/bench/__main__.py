@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from tests.bench import availability, generations, holes, memory, restores, servers, signs, start, updates, vault
+from tests.bench import availability, generations, guard, holes, memory, restores, servers, signs, start, updates, vault
 from tests.lab import LabError
 
 
@@ -27,6 +27,7 @@ SCALED: dict[str, Callable[[float, int], Iterable[Shown]]] = {
     "holes": holes.rows,
     "vault": vault.rows,
     "updates": updates.rows,
+    "guard": guard.rows,
 }
 """Parts on a site, or a feed, that can be made smaller, to try them."""
 

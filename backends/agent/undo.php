@@ -139,6 +139,8 @@ function operation_undo(Operation $operation)
     }
     if (!empty($mirror['moved'])) {
         before_moving_back($operation, $other, $mirror);
+        // It stages no table: none is to be looked for in the database that the site leaves.
+        $operation->remember('tag', null);
     }
     $operation->step('switch');
     switch_over($operation, $mirror);

@@ -367,6 +367,7 @@ async def test_an_undo_leads_back_and_names_what_was_written_since_and_another_o
     assert story.outcome is Outcome.DONE, story.end
     text = told(story, "left_behind")
     assert re.findall(rf"{site.prefix}\w+", text) == [f"{site.prefix}posts"]
+    assert story.notes("left_over") == []
     assert at_home(site) == before
     assert there(empty, site) == since
     assert (await carry_out(agent, "undo")).outcome is Outcome.DONE

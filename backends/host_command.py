@@ -24,24 +24,27 @@ async def run(command: Sequence[str]) -> None:
     """Runs the argument list without a shell; past 120 s, or when the caller is cancelled, it is killed with all that
     it began. Raises CommandFailed with the last line that it printed."""
     program = visible(command[0], 100)
+    # A pipe of our own: to asyncio a process whose output somebody in the background holds open has not ended.
+    end, written = os.pipe()
     try:
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
+            stdout=written,
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
         )
     except OSError as error:
+        os.close(end)
         hint = "it is a list of words, run without a shell"
         raise CommandFailed("command_failed", f"{program}: {error.strerror}", hint) from None
-    assert process.stdout is not None
+    finally:
+        os.close(written)
     said = bytearray()
-    reading = asyncio.create_task(_read(process.stdout, said))
+    reading = asyncio.create_task(_read(end, said))
     try:
         async with asyncio.timeout(PATIENCE):
             await process.wait()
-        # What it left running in the background may hold its output open for ever.
         await asyncio.wait({reading}, timeout=SETTLES)
     except TimeoutError:
         message = f"{program} did not end within {PATIENCE:.0f} s"
@@ -58,8 +61,15 @@ async def run(command: Sequence[str]) -> None:
         raise CommandFailed("command_failed", message, "run it by hand to see why")
 
 
-async def _read(output: asyncio.StreamReader, said: bytearray) -> None:
-    """Keeps the end of what comes."""
-    while block := await output.read(65536):
-        said += block
-        del said[:-KEPT]
+async def _read(end: int, said: bytearray) -> None:
+    """Keeps the last of what comes; closes the pipe."""
+    reader = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(end, "rb")
+    )
+    try:
+        while block := await reader.read(65536):
+            said += block
+            del said[:-KEPT]
+    finally:
+        transport.close()

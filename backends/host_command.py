@@ -34,8 +34,10 @@ async def run(command: Sequence[str]) -> None:
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
         )
-    except OSError as error:
+    except BaseException as error:
         os.close(end)
+        if not isinstance(error, OSError):
+            raise
         hint = "it is a list of words, run without a shell"
         raise CommandFailed("command_failed", f"{program}: {error.strerror}", hint) from None
     finally:
